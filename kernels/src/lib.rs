@@ -1,9 +1,12 @@
 //! Numeric kernels of planish: slices in, slices out.
 //!
-//! A kernel knows nothing of tensors, graphs or threads. Callers hand it contiguous rows that they have checked, split the
-//! work between threads themselves, and get the same answer whatever the split. Which instructions a kernel uses is
-//! decided once per call, from [`Isa::current`].
+//! A kernel knows nothing of tensors or graphs. It takes slices and the sizes that say how to read them, and gives the same
+//! answer whatever the number of threads. Row kernels leave the split to their callers; the matrix kernels share
+//! themselves out over the [`Threads`] they are given. Which instructions a kernel uses is decided once per call, from
+//! [`Isa::current`]. Each fast kernel keeps a plain scalar twin as its definition and its test.
 
 pub mod isa;
+pub mod threads;
 
 pub use isa::Isa;
+pub use threads::Threads;

@@ -1,0 +1,211 @@
+//! Threads that one session owns, and how work is shared out among them.
+//!
+//! [`Threads`] is the calling thread plus `n - 1` sleeping workers. Nothing spins: with one thread, or one task, a call
+//! is an ordinary loop. Tasks are claimed one by one from a counter, so uneven tasks balance themselves; which thread runs a
+//! task never changes what the task computes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Below this much work, waking another thread costs more than it saves.
+const WORTH_SHARING_NS: f64 = 50_000.0;
+
+/// Tasks much shorter than this spend their time being claimed.
+const SHORTEST_TASK_NS: f64 = 20_000.0;
+
+/// Tasks offered to each thread, so that one that is late can be helped by the others.
+const TASKS_PER_THREAD: usize = 4;
+
+/// The calling thread and the workers that help it.
+#[derive(Clone)]
+pub struct Threads {
+    workers: Option<Arc<rayon::ThreadPool>>,
+}
+
+/// The operating system refused to start the worker threads.
+#[derive(Debug)]
+pub struct ThreadsError(rayon::ThreadPoolBuildError);
+
+impl fmt::Display for ThreadsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("could not start the worker threads")
+    }
+}
+
+impl std::error::Error for ThreadsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads")
+            .field("count", &self.count())
+            .finish()
+    }
+}
+
+impl Threads {
+    /// The calling thread alone.
+    pub const fn single() -> Self {
+        Self { workers: None }
+    }
+
+    /// `count` threads in all, the calling one included; zero means one for every core that this process may use.
+    pub fn new(count: usize) -> Result<Self, ThreadsError> {
+        let count = match count {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        if count == 1 {
+            return Ok(Self::single());
+        }
+        let workers = rayon::ThreadPoolBuilder::new()
+            .num_threads(count - 1)
+            .thread_name(|i| format!("planish-{}", i + 1))
+            .build()
+            .map_err(ThreadsError)?;
+        Ok(Self {
+            workers: Some(Arc::new(workers)),
+        })
+    }
+
+    /// How many threads there are, the calling one included.
+    pub fn count(&self) -> usize {
+        1 + self
+            .workers
+            .as_ref()
+            .map_or(0, |pool| pool.current_num_threads())
+    }
+
+    /// Calls `f(0)`, `f(1)`, …, `f(tasks - 1)` once each, in no particular order, and returns when all are done.
+    ///
+    /// A panic in `f` reaches the caller after every task that has begun is over.
+    pub fn for_each(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+        let Some(pool) = self.workers.as_ref().filter(|_| tasks > 1) else {
+            return (0..tasks).for_each(f);
+        };
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= tasks {
+                    break;
+                }
+                f(task);
+            }
+        };
+        pool.in_place_scope(|scope| {
+            for _ in 0..pool.current_num_threads().min(tasks - 1) {
+                scope.spawn(|_| work());
+            }
+            work();
+        });
+    }
+
+    /// Cuts `data` into pieces of `chunk` elements (the last may be shorter) and calls `f(index, piece)` for each.
+    ///
+    /// # Panics
+    /// If `chunk` is zero.
+    pub fn for_each_chunk_mut<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk: usize,
+        f: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let tasks = data.len().div_ceil(chunk);
+        let pieces = Mutex::new(data.chunks_mut(chunk).enumerate());
+        self.for_each(tasks, &|_| {
+            let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+            if let Some((index, piece)) = piece {
+                f(index, piece);
+            }
+        });
+    }
+
+    /// Into how many tasks `units` of work should be cut when each takes about `ns_per_unit` on one core: one when the
+    /// whole is not worth sharing, never more than `units`, and at least one.
+    pub fn split(&self, units: usize, ns_per_unit: f64) -> usize {
+        let total_ns = units as f64 * ns_per_unit;
+        if self.workers.is_none() || units <= 1 || total_ns < WORTH_SHARING_NS {
+            return 1;
+        }
+        let by_length = (total_ns / SHORTEST_TASK_NS) as usize;
+        by_length
+            .min(self.count() * TASKS_PER_THREAD)
+            .clamp(1, units)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts() -> [Threads; 3] {
+        [
+            Threads::single(),
+            Threads::new(2).unwrap(),
+            Threads::new(5).unwrap(),
+        ]
+    }
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in counts() {
+            for tasks in [0, 1, 2, 7, 1000] {
+                let ran: Vec<_> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                threads.for_each(tasks, &|i| {
+                    ran[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(ran.iter().all(|n| n.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_cover_the_data_and_know_their_index() {
+        for threads in counts() {
+            for len in [0, 1, 9, 10, 101] {
+                let mut data = vec![usize::MAX; len];
+                threads.for_each_chunk_mut(&mut data, 10, |index, piece| {
+                    for (i, x) in piece.iter_mut().enumerate() {
+                        *x = index * 10 + i;
+                    }
+                });
+                assert!(data.iter().enumerate().all(|(i, &x)| i == x));
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_may_share_out_more_work() {
+        let threads = Threads::new(3).unwrap();
+        let total = AtomicUsize::new(0);
+        threads.for_each(8, &|_| {
+            threads.for_each(8, &|_| {
+                total.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(total.into_inner(), 64);
+    }
+
+    #[test]
+    fn small_work_stays_on_one_core() {
+        let threads = Threads::new(4).unwrap();
+        assert_eq!(threads.split(1000, 1.0), 1);
+        assert_eq!(threads.split(1, 1e9), 1);
+        assert_eq!(threads.split(3, 1e6), 3);
+        assert_eq!(threads.split(1000, 1e6), 16);
+        assert_eq!(Threads::single().split(1000, 1e6), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "task 3")]
+    fn a_panic_reaches_the_caller() {
+        Threads::new(2)
+            .unwrap()
+            .for_each(8, &|i| assert!(i != 3, "task {i}"));
+    }
+}
