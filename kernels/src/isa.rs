@@ -32,9 +32,7 @@ impl Isa {
     /// that is no level is ignored.
     pub fn current() -> Isa {
         *CURRENT.get_or_init(|| {
-            let wanted = std::env::var(ENVIRONMENT_VARIABLE)
-                .ok()
-                .and_then(|name| name.parse().ok());
+            let wanted = std::env::var(ENVIRONMENT_VARIABLE).ok().and_then(|name| name.parse().ok());
             wanted.map_or_else(Isa::best, Isa::or_best)
         })
     }
@@ -46,10 +44,7 @@ impl Isa {
 
     /// The levels that this CPU has, weakest first.
     pub fn available() -> Vec<Isa> {
-        Isa::ALL
-            .into_iter()
-            .filter(|isa| isa.is_available())
-            .collect()
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
     /// Whether this CPU has the level. The answer is cached: asking again costs a load.
@@ -59,9 +54,7 @@ impl Isa {
             Isa::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => {
-                is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c")
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
@@ -89,11 +82,7 @@ impl Isa {
     }
 
     fn or_best(self) -> Isa {
-        if self.is_available() {
-            self
-        } else {
-            Isa::best()
-        }
+        if self.is_available() { self } else { Isa::best() }
     }
 }
 
@@ -108,9 +97,7 @@ impl FromStr for Isa {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let found = Isa::ALL.into_iter().find(|isa| isa.name() == name);
-        found.ok_or_else(|| UnknownIsa {
-            name: name.to_owned(),
-        })
+        found.ok_or_else(|| UnknownIsa { name: name.to_owned() })
     }
 }
 
@@ -131,11 +118,7 @@ pub struct UnknownIsa {
 impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = Isa::ALL.map(Isa::name).join(", ");
-        write!(
-            f,
-            "unknown instruction set {:?}: expected one of {known}",
-            self.name
-        )
+        write!(f, "unknown instruction set {:?}: expected one of {known}", self.name)
     }
 }
 
@@ -155,10 +138,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let message = force("avx9").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "unknown instruction set \"avx9\": expected one of scalar, neon, avx2, avx512"
-        );
+        assert_eq!(message, "unknown instruction set \"avx9\": expected one of scalar, neon, avx2, avx512");
     }
 
     #[test]

@@ -41,9 +41,7 @@ impl std::error::Error for ThreadsError {
 
 impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Threads")
-            .field("count", &self.count())
-            .finish()
+        f.debug_struct("Threads").field("count", &self.count()).finish()
     }
 }
 
@@ -67,17 +65,12 @@ impl Threads {
             .thread_name(|i| format!("planish-{}", i + 1))
             .build()
             .map_err(ThreadsError)?;
-        Ok(Self {
-            workers: Some(Arc::new(workers)),
-        })
+        Ok(Self { workers: Some(Arc::new(workers)) })
     }
 
     /// How many threads there are, the calling one included.
     pub fn count(&self) -> usize {
-        1 + self
-            .workers
-            .as_ref()
-            .map_or(0, |pool| pool.current_num_threads())
+        1 + self.workers.as_ref().map_or(0, |pool| pool.current_num_threads())
     }
 
     /// Calls `f(0)`, `f(1)`, …, `f(tasks - 1)` once each, in no particular order, and returns when all are done.
@@ -109,12 +102,7 @@ impl Threads {
     ///
     /// # Panics
     /// If `chunk` is zero.
-    pub fn for_each_chunk_mut<T: Send>(
-        &self,
-        data: &mut [T],
-        chunk: usize,
-        f: impl Fn(usize, &mut [T]) + Sync,
-    ) {
+    pub fn for_each_chunk_mut<T: Send>(&self, data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
         let tasks = data.len().div_ceil(chunk);
         let pieces = Mutex::new(data.chunks_mut(chunk).enumerate());
         self.for_each(tasks, &|_| {
@@ -133,9 +121,7 @@ impl Threads {
             return 1;
         }
         let by_length = (total_ns / SHORTEST_TASK_NS) as usize;
-        by_length
-            .min(self.count() * TASKS_PER_THREAD)
-            .clamp(1, units)
+        by_length.min(self.count() * TASKS_PER_THREAD).clamp(1, units)
     }
 }
 
@@ -144,11 +130,7 @@ mod tests {
     use super::*;
 
     fn counts() -> [Threads; 3] {
-        [
-            Threads::single(),
-            Threads::new(2).unwrap(),
-            Threads::new(5).unwrap(),
-        ]
+        [Threads::single(), Threads::new(2).unwrap(), Threads::new(5).unwrap()]
     }
 
     #[test]
@@ -204,8 +186,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "task 3")]
     fn a_panic_reaches_the_caller() {
-        Threads::new(2)
-            .unwrap()
-            .for_each(8, &|i| assert!(i != 3, "task {i}"));
+        Threads::new(2).unwrap().for_each(8, &|i| assert!(i != 3, "task {i}"));
     }
 }

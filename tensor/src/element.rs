@@ -74,6 +74,11 @@ elements! {
     F8E8M0 => F8E8M0, F6E2M3 => F6E2M3, F6E3M2 => F6E3M2,
 }
 
+// SAFETY: an integer without padding; it stands for elements of 128 bits, of which `COMPLEX128` is the only dtype.
+unsafe impl Element for u128 {
+    const DTYPE: DType = DType::Complex128;
+}
+
 // SAFETY: one byte; zero is `false`. Not every byte is a bool, which `ANY_BITS` says: buffers of bools are zeroed
 // when made and bytes from outside are checked by `Tensor::from_bytes`.
 unsafe impl Element for bool {

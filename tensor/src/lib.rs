@@ -22,5 +22,5 @@ pub use file::{map_file, read_file};
 pub use half::{bf16, f16};
 pub use memory::{Memory, MemoryError, Reservation};
 pub use shape::{MAX_RANK, Shape, ShapeError};
-pub use tensor::{DTypeMismatch, PayloadError, Tensor, TensorMut};
+pub use tensor::{DTypeMismatch, PayloadError, RawTensorMut, Tensor, TensorMut, Word};
 pub use value::{Map, MapKeys, Sequence, Value, ValueType};

@@ -167,14 +167,11 @@ impl Tensor {
         Ok(Tensor { dtype, shape, data: Data::Bytes(Arc::new(buffer)) })
     }
 
+    /// Contents are aligned for a machine word as wide as one element.
     const fn alignment(dtype: DType) -> usize {
-        match dtype {
-            DType::Complex64 => 4,
-            DType::Complex128 => 8,
-            _ => match dtype.bits() / 8 {
-                0 => 1,
-                bytes => bytes,
-            },
+        match dtype.bits() / 8 {
+            0 => 1,
+            bytes => bytes,
         }
     }
 
@@ -219,6 +216,15 @@ impl Tensor {
         match &self.data {
             Data::Strings(strings) => Ok(strings),
             Data::Bytes(_) => Err(DTypeMismatch { expected: DType::String, got: self.dtype }),
+        }
+    }
+
+    /// The elements as bare words of their width, for operators that move elements without reading them. `None` where
+    /// elements of this dtype are not as wide as `W`.
+    pub fn words<W: Word>(&self) -> Option<&[W]> {
+        match &self.data {
+            Data::Bytes(buffer) if self.dtype.bits() == W::DTYPE_BITS => Some(cast(buffer.bytes())),
+            _ => None,
         }
     }
 
@@ -382,11 +388,66 @@ impl<T: Element> DerefMut for TensorMut<T> {
     }
 }
 
+/// An unsigned integer that stands for any element of its width, moved but not read.
+pub trait Word: Element {
+    /// The width.
+    const DTYPE_BITS: usize = 8 * size_of::<Self>();
+}
+
+impl Word for u8 {}
+impl Word for u16 {}
+impl Word for u32 {}
+impl Word for u64 {}
+impl Word for u128 {}
+
+/// A tensor of any dtype but strings that nobody else sees yet, as bytes or words to fill.
+pub struct RawTensorMut {
+    dtype: DType,
+    shape: Shape,
+    buffer: Buffer,
+}
+
+impl RawTensorMut {
+    /// A tensor of valid but unspecified elements.
+    pub fn uninit(memory: &Memory, dtype: DType, shape: Shape) -> Result<RawTensorMut, PayloadError> {
+        if dtype == DType::String {
+            return Err(PayloadError::StringBytes);
+        }
+        let bytes = dtype.bytes_for(shape.num_elements()).unwrap_or(usize::MAX);
+        Ok(RawTensorMut { dtype, shape, buffer: memory.alloc(bytes)? })
+    }
+
+    /// The little-endian contents.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buffer.bytes_mut().expect("a RawTensorMut owns its buffer")
+    }
+
+    /// The elements as bare words of their width. `None` where elements of this dtype are not as wide as `W`.
+    pub fn words_mut<W: Word>(&mut self) -> Option<&mut [W]> {
+        (self.dtype.bits() == W::DTYPE_BITS).then(|| cast_mut(self.bytes_mut()))
+    }
+
+    /// The finished tensor. `bool` bytes other than 0 become 1.
+    pub fn freeze(mut self) -> Tensor {
+        if self.dtype == DType::Bool {
+            self.bytes_mut().iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
+        Tensor { dtype: self.dtype, shape: self.shape, data: Data::Bytes(Arc::new(self.buffer)) }
+    }
+}
+
+/// The words in bytes, to write.
+fn cast_mut<W: Word>(bytes: &mut [u8]) -> &mut [W] {
+    let count = whole_elements::<W>(bytes);
+    // SAFETY: `whole_elements` checked alignment and length; any bits are a valid word.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<W>(), count) }
+}
+
 /// The elements in bytes which hold elements of `T`, as the callers' dtype says.
 fn cast<T: Element>(bytes: &[u8]) -> &[T] {
     let count = whole_elements::<T>(bytes);
     // SAFETY: `whole_elements` checked alignment and length; the bytes are valid elements by the invariant of `Tensor`
-    // and `TensorMut`, whose dtype is `T` in every caller.
+    // and `TensorMut`, whose dtype is `T` in every caller, or `T` is a word, for which any bits are valid.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<T>(), count) }
 }
 

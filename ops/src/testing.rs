@@ -1,0 +1,60 @@
+//! Runs one operator in a test, and holds what it infers against what it evaluates.
+
+use crate::StandardRegistry;
+use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, Inputs, Interpreter, OpError, Registry, Type};
+use planish_tensor::{Element, Shape, Tensor, Value};
+
+/// A tensor of `dims` and `data`.
+pub fn tensor<T: Element>(dims: &[usize], data: &[T]) -> Tensor {
+    Tensor::new(Shape::new(dims).unwrap(), data).unwrap()
+}
+
+/// The only output of operator `name` on these inputs. Fails where inference says something else than evaluation.
+pub fn eval(name: &str, attributes: Attributes, inputs: &[Tensor]) -> Result<Tensor, OpError> {
+    let given: Vec<Option<Tensor>> = inputs.iter().cloned().map(Some).collect();
+    Ok(eval_all("", name, attributes, &given, 1)?.remove(0))
+}
+
+/// The outputs of an operator of any domain on inputs of which some may be absent.
+pub fn eval_all(
+    domain: &str,
+    name: &str,
+    attributes: Attributes,
+    inputs: &[Option<Tensor>],
+    num_outputs: usize,
+) -> Result<Vec<Tensor>, OpError> {
+    let operator = StandardRegistry.operator(domain, name, attributes, inputs.len(), num_outputs);
+    let operator = operator.map_err(|e| OpError::invalid(e.to_string()))?;
+    let op = operator.op().unwrap_or_else(|| panic!("{:?}", operator.implementation)).clone();
+    let mut cx = EvalCx::unlimited(&Interpreter);
+    cx.wanted = std::iter::repeat_n(true, num_outputs).collect();
+    let values = Inputs::new(inputs.iter().map(|t| t.clone().map(Value::Tensor)));
+    let outputs = op.eval(&mut cx, values)?.into_values();
+    for facts in [constants(inputs), shapes_only(inputs)] {
+        let known: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+        let inferred = op.infer(&Facts::new(&known, num_outputs)).expect("what evaluates can be inferred");
+        for (fact, value) in inferred.iter().zip(&outputs) {
+            if let Some(value) = value {
+                let actual = Fact::of_value(value);
+                fact.ty.unify(&actual.ty).unwrap_or_else(|e| panic!("{name}: inferred {e}"));
+                if let (Some(said), Some(is)) = (fact.elements(), actual.elements()) {
+                    let agree = said.iter().zip(&is).all(|(s, i)| Dim::unify(s, i).is_ok());
+                    assert!(said.len() == is.len() && agree, "{name}: inferred contents {said:?}, got {is:?}");
+                }
+            }
+        }
+    }
+    Ok(outputs.into_iter().map(|v| v.and_then(Value::into_tensor).expect("a tensor")).collect())
+}
+
+fn constants(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {
+    inputs.iter().map(|t| t.clone().map(Fact::constant)).collect()
+}
+
+fn shapes_only(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {
+    let shape = |t: &Tensor| {
+        let dims = t.shape().iter().map(|&d| Dim::known(d as i64));
+        Fact::of_type(Type::shaped(t.dtype(), dims))
+    };
+    inputs.iter().map(|t| t.as_ref().map(shape)).collect()
+}

@@ -1,0 +1,133 @@
+//! `Transpose`: y\[i₀, i₁, …\] = x with its axes in the order `perm`; reversed if there is no `perm`.
+//!
+//! Opsets: 1; 13, 21, 23, 24, 25 add dtypes.
+
+use crate::Define;
+use crate::movement::{Movement, move_elements};
+use planish_ir::{
+    ALL_TENSORS, AttributeError, AttributeKind, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
+    Outputs, Schema, arg, optional,
+};
+use planish_tensor::Shape;
+
+/// `Transpose`.
+#[derive(Debug)]
+pub struct Transpose {
+    /// A permutation of the axes; reversed order if absent.
+    perm: Option<Vec<usize>>,
+}
+
+impl Transpose {
+    fn perm(&self, rank: usize) -> Result<Vec<usize>, InferError> {
+        match &self.perm {
+            None => Ok((0..rank).rev().collect()),
+            Some(perm) if perm.len() == rank => Ok(perm.clone()),
+            Some(perm) => Err(InferError(format!("perm {perm:?} does not fit an input of rank {rank}"))),
+        }
+    }
+}
+
+impl Define for Transpose {
+    const SCHEMA: Schema = Schema::new("Transpose", 25)
+        .inputs(&[arg("data", ALL_TENSORS).var("T")])
+        .outputs(&[arg("transposed", ALL_TENSORS).var("T")])
+        .attributes(&[optional("perm", AttributeKind::Ints)]);
+
+    fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        let Some(perm) = node.opt_ints("perm") else { return Ok(Transpose { perm: None }) };
+        let mut sorted = perm.to_vec();
+        sorted.sort_unstable();
+        if sorted.iter().zip(0..).any(|(&axis, i)| axis != i) {
+            return Err(AttributeError::invalid(format!("attribute \"perm\": {perm:?} is not a permutation")));
+        }
+        Ok(Transpose { perm: Some(perm.iter().filter_map(|&axis| usize::try_from(axis).ok()).collect()) })
+    }
+}
+
+impl Op for Transpose {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        let Some(shape) = x.shape(0) else { return Ok(vec![Fact::tensor(x.dtype(0))]) };
+        let perm = self.perm(shape.len())?;
+        Ok(vec![Fact::shaped(x.dtype(0), perm.iter().map(|&axis| shape[axis].clone()).collect())])
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        let x = inputs.tensor(0)?;
+        let perm = self.perm(x.rank())?;
+        let dims: Vec<usize> = perm.iter().map(|&axis| x.shape()[axis]).collect();
+        let strides = x.shape().strides();
+        let steps: Vec<usize> = perm.iter().map(|&axis| strides[axis]).collect();
+        let shape = Shape::new(&dims)?;
+        Ok(move_elements(cx, &[x], shape, &Permute { dims, steps })?.into())
+    }
+}
+
+/// Reads a source with `steps[axis]` elements between neighbours along each axis of the target.
+struct Permute {
+    dims: Vec<usize>,
+    steps: Vec<usize>,
+}
+
+impl Movement for Permute {
+    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError> {
+        let (Some((&length, outer)), Some((&step, outer_steps))) = (self.dims.split_last(), self.steps.split_last())
+        else {
+            target.clone_from_slice(sources[0]);
+            return Ok(());
+        };
+        if target.is_empty() {
+            return Ok(());
+        }
+        let mut index = vec![0; outer.len()];
+        let mut start = 0;
+        for run in target.chunks_exact_mut(length) {
+            for (i, y) in run.iter_mut().enumerate() {
+                y.clone_from(&sources[0][start + i * step]);
+            }
+            for axis in (0..outer.len()).rev() {
+                index[axis] += 1;
+                start += outer_steps[axis];
+                if index[axis] < outer[axis] {
+                    break;
+                }
+                start -= outer_steps[axis] * outer[axis];
+                index[axis] = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{eval, tensor};
+    use planish_ir::Attributes;
+    use planish_tensor::{DType, Memory, Shape, Tensor};
+
+    #[test]
+    fn axes_are_reversed_without_perm() {
+        let x = tensor(&[2, 3], &[1i64, 2, 3, 4, 5, 6]);
+        let y = eval("Transpose", Attributes::new(), &[x]).unwrap();
+        assert_eq!(y, tensor(&[3, 2], &[1i64, 4, 2, 5, 3, 6]));
+    }
+
+    #[test]
+    fn strings_and_packed_types_travel_too() {
+        let perm = || Attributes::new().with("perm", vec![1i64, 0]);
+        let shape = Shape::new(&[1, 2]).unwrap();
+        let words = Tensor::from_strings(shape.clone(), vec!["a".into(), "b".into()]).unwrap();
+        let y = eval("Transpose", perm(), &[words]).unwrap();
+        assert_eq!((y.shape().dims(), y.as_strings().unwrap()), (&[2, 1][..], &["a".to_owned(), "b".to_owned()][..]));
+        let codes = Tensor::from_codes(Memory::global(), DType::I4, shape, &[9, 3]).unwrap();
+        assert_eq!(eval("Transpose", perm(), &[codes]).unwrap().unpacked_codes(), Some(vec![-7, 3]));
+    }
+
+    #[test]
+    fn empty_tensors_and_scalars_pass() {
+        assert_eq!(
+            eval("Transpose", Attributes::new(), &[tensor(&[0, 3], &[0f32; 0])]).unwrap().shape().dims(),
+            [3, 0]
+        );
+        assert_eq!(eval("Transpose", Attributes::new(), &[tensor(&[], &[1f32])]).unwrap(), tensor(&[], &[1f32]));
+    }
+}
