@@ -6,6 +6,7 @@
 //! [`Isa::current`]. Each fast kernel keeps a plain scalar twin as its definition and its test.
 
 pub mod isa;
+pub mod simd;
 pub mod threads;
 
 pub use isa::Isa;

@@ -1,0 +1,277 @@
+//! Eight lanes of `f32` with AVX2, FMA and F16C.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+use crate::Isa;
+
+/// Runs code of these instructions.
+macro_rules! have {
+    ($code:expr) => {{
+        // SAFETY: only `Avx2::detect` makes a `Avx2`, after `Isa::is_available` found AVX2, FMA and F16C. Code that takes a
+        // pointer has checked the length of the slice behind it.
+        unsafe { $code }
+    }};
+}
+
+/// The proof that this CPU has AVX2, FMA and F16C.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, where this CPU has the instructions.
+    #[inline]
+    pub fn detect() -> Option<Self> {
+        Isa::Avx2.is_available().then_some(Avx2(()))
+    }
+
+    /// Runs a kernel compiled for these instructions.
+    #[inline]
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn compiled<K: Kernel>(s: Avx2, kernel: K) -> K::Output {
+            kernel.run(s)
+        }
+        have!(compiled(self, kernel))
+    }
+}
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    type F32 = __m256;
+    type I32 = __m256i;
+    type Mask = __m256;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        have!(_mm256_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m256i {
+        have!(_mm256_set1_epi32(x))
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32]) -> __m256 {
+        assert!(x.len() >= Self::LANES);
+        have!(_mm256_loadu_ps(x.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn store(self, y: &mut [f32], v: __m256) {
+        assert!(y.len() >= Self::LANES);
+        have!(_mm256_storeu_ps(y.as_mut_ptr(), v));
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        have!(_mm256_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        have!(_mm256_fnmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        have!(_mm256_sqrt_ps(a))
+    }
+
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        have!(_mm256_andnot_ps(_mm256_set1_ps(-0.0), a))
+    }
+
+    #[inline(always)]
+    fn neg(self, a: __m256) -> __m256 {
+        have!(_mm256_xor_ps(_mm256_set1_ps(-0.0), a))
+    }
+
+    #[inline(always)]
+    fn copysign(self, a: __m256, sign: __m256) -> __m256 {
+        have!({
+            let bit = _mm256_set1_ps(-0.0);
+            _mm256_or_ps(_mm256_and_ps(bit, sign), _mm256_andnot_ps(bit, a))
+        })
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        have!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn floor(self, a: __m256) -> __m256 {
+        have!(_mm256_floor_ps(a))
+    }
+
+    #[inline(always)]
+    fn ceil(self, a: __m256) -> __m256 {
+        have!(_mm256_ceil_ps(a))
+    }
+
+    #[inline(always)]
+    fn lt(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn le(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_cmp_ps::<_CMP_LE_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn eq(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn ne(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_blendv_ps(b, a, mask))
+    }
+
+    #[inline(always)]
+    fn any(self, mask: __m256) -> bool {
+        have!(_mm256_movemask_ps(mask) != 0)
+    }
+
+    #[inline(always)]
+    fn bits(self, a: __m256) -> __m256i {
+        have!(_mm256_castps_si256(a))
+    }
+
+    #[inline(always)]
+    fn with_bits(self, a: __m256i) -> __m256 {
+        have!(_mm256_castsi256_ps(a))
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: __m256) -> __m256i {
+        have!(_mm256_cvtps_epi32(a))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: __m256i) -> __m256 {
+        have!(_mm256_cvtepi32_ps(a))
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        have!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        have!(_mm256_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn and_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        have!(_mm256_and_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn xor_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        have!(_mm256_xor_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self, a: __m256i) -> __m256i {
+        have!(_mm256_slli_epi32::<BITS>(a))
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: __m256i) -> __m256i {
+        have!(_mm256_srai_epi32::<BITS>(a))
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, a: __m256) -> f32 {
+        have!({
+            let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, a: __m256) -> f32 {
+        have!({
+            let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_min(self, a: __m256) -> f32 {
+        have!({
+            let four = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)))
+        })
+    }
+
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], count: usize, fill: f32) -> __m256 {
+        let count = count.min(Self::LANES);
+        assert!(x.len() >= count);
+        have!({
+            let mask = first_lanes(count);
+            let loaded = _mm256_maskload_ps(x.as_ptr(), mask);
+            _mm256_blendv_ps(_mm256_set1_ps(fill), loaded, _mm256_castsi256_ps(mask))
+        })
+    }
+
+    #[inline(always)]
+    fn store_partial(self, y: &mut [f32], count: usize, v: __m256) {
+        let count = count.min(Self::LANES);
+        assert!(y.len() >= count);
+        have!(_mm256_maskstore_ps(y.as_mut_ptr(), first_lanes(count), v));
+    }
+}
+
+/// All bits set in the first `count` lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn first_lanes(count: usize) -> __m256i {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
+}

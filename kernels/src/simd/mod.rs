@@ -1,0 +1,180 @@
+//! Vectors of `f32`, the same code for every instruction set.
+//!
+//! A kernel is a [`Kernel`]: its body is generic over [`Simd`] and [`dispatch`] runs it compiled for the instruction set
+//! in force. A value of a `Simd` type is the proof that the CPU has its instructions, so every method is safe, and a
+//! kernel body written with them is safe code.
+//!
+//! For this to compile to vector instructions everything between `run` and the methods here is `#[inline(always)]`,
+//! closures too.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod each;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+pub use each::{Operand, map, reduce, zip};
+pub use scalar::Scalar;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+
+use crate::Isa;
+
+/// The vector operations of one instruction set.
+///
+/// Lanes are independent. Comparisons with NaN are false, `ne` aside. `mul_add` rounds once where the hardware fuses and
+/// twice where it does not.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// Values in a vector.
+    const LANES: usize;
+    /// A vector of `f32`.
+    type F32: Copy;
+    /// A vector of `i32`, as long as [`Simd::F32`].
+    type I32: Copy;
+    /// The result of a comparison, one bit a lane.
+    type Mask: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::F32;
+    /// `x` in every lane.
+    fn splat_i32(self, x: i32) -> Self::I32;
+    /// The first `LANES` values of `x`. Panics where there are fewer.
+    fn load(self, x: &[f32]) -> Self::F32;
+    /// Writes the first `LANES` values of `y`. Panics where there are fewer.
+    fn store(self, y: &mut [f32], v: Self::F32);
+
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a · b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a · b + c`
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `c - a · b`
+    fn neg_mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `a` where `a < b`, else `b`: `b` where either is NaN.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a` where `a > b`, else `b`: `b` where either is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `√a`
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// `a` without its sign.
+    fn abs(self, a: Self::F32) -> Self::F32;
+    /// `a` with its sign flipped, that of a zero or a NaN too.
+    fn neg(self, a: Self::F32) -> Self::F32;
+    /// The magnitude of `a` with the sign of `sign`.
+    fn copysign(self, a: Self::F32, sign: Self::F32) -> Self::F32;
+    /// The nearest integer, ties to even.
+    fn round(self, a: Self::F32) -> Self::F32;
+    /// The nearest integer not above `a`.
+    fn floor(self, a: Self::F32) -> Self::F32;
+    /// The nearest integer not below `a`.
+    fn ceil(self, a: Self::F32) -> Self::F32;
+
+    /// `a < b`
+    fn lt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a ≤ b`
+    fn le(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a = b`
+    fn eq(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a ≠ b`, true where either is NaN.
+    fn ne(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+    /// `a` where the mask is set, else `b`.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Whether the mask is set in any lane.
+    fn any(self, mask: Self::Mask) -> bool;
+
+    /// The bit patterns of `a`.
+    fn bits(self, a: Self::F32) -> Self::I32;
+    /// The floats with these bit patterns.
+    fn with_bits(self, a: Self::I32) -> Self::F32;
+    /// The nearest `i32`; of no meaning where `a` is NaN or out of range.
+    fn to_i32(self, a: Self::F32) -> Self::I32;
+    /// The nearest floats.
+    fn to_f32(self, a: Self::I32) -> Self::F32;
+    /// `a + b`, wrapping.
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a - b`, wrapping.
+    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a & b`
+    fn and_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a ^ b`
+    fn xor_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// `a << BITS`
+    fn shift_left<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+    /// `a >> BITS`, filling with the sign.
+    fn shift_right<const BITS: i32>(self, a: Self::I32) -> Self::I32;
+
+    /// The sum of all lanes.
+    fn reduce_add(self, a: Self::F32) -> f32;
+    /// The greatest lane; of no meaning where one is NaN.
+    fn reduce_max(self, a: Self::F32) -> f32;
+    /// The least lane; of no meaning where one is NaN.
+    fn reduce_min(self, a: Self::F32) -> f32;
+
+    /// The first `count.min(LANES)` values of `x`, then `fill`. Panics where `x` is shorter than that.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], count: usize, fill: f32) -> Self::F32 {
+        let mut lanes = [fill; MAX_LANES];
+        let count = count.min(Self::LANES);
+        lanes[..count].copy_from_slice(&x[..count]);
+        self.load(&lanes)
+    }
+
+    /// Writes the first `count.min(LANES)` values of `y`. Panics where `y` is shorter than that.
+    #[inline(always)]
+    fn store_partial(self, y: &mut [f32], count: usize, v: Self::F32) {
+        let mut lanes = [0.0; MAX_LANES];
+        self.store(&mut lanes, v);
+        let count = count.min(Self::LANES);
+        y[..count].copy_from_slice(&lanes[..count]);
+    }
+}
+
+/// No [`Simd::LANES`] is greater.
+pub const MAX_LANES: usize = 16;
+
+/// A computation to be compiled once for each instruction set.
+pub trait Kernel {
+    /// What [`Kernel::run`] returns.
+    type Output;
+
+    /// The computation. Mark it `#[inline(always)]`.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Runs the kernel with the instruction set in force, [`Isa::current`].
+#[inline]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    dispatch_on(Isa::current(), kernel)
+}
+
+/// Runs the kernel with an instruction set of the caller's choice, or the best below it that this CPU has.
+///
+/// [`Isa::Avx512`] runs the AVX2 code: these kernels are bound by memory or by division, not by lanes.
+#[inline]
+pub fn dispatch_on<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => match Avx2::detect() {
+            Some(s) => s.run(kernel),
+            None => kernel.run(Scalar),
+        },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => match Neon::detect() {
+            Some(s) => s.run(kernel),
+            None => kernel.run(Scalar),
+        },
+        _ => kernel.run(Scalar),
+    }
+}
+
+#[cfg(test)]
+mod tests;
