@@ -4,7 +4,10 @@
 //! Everything else is derived from the schemas: import dispatch, arity and dtype checks, the support table, generators.
 #![forbid(unsafe_code)]
 
+mod broadcast;
+mod dtypes;
 mod movement;
+mod parallel;
 mod registry;
 mod shape;
 mod softmax;

@@ -33,9 +33,7 @@ pub(super) fn floor_div(dividend: &Expr, divisor: &Expr) -> Expr {
     match (dividend, divisor) {
         (Expr::Unknown, _) | (_, Expr::Unknown | Expr::Known(0)) => Expr::Unknown,
         (Expr::Known(0), _) => Expr::Known(0),
-        (Expr::Known(x), Expr::Known(y)) => {
-            checked_floor_div_i64(*x, *y).map_or(Expr::Unknown, Expr::Known)
-        }
+        (Expr::Known(x), Expr::Known(y)) => checked_floor_div_i64(*x, *y).map_or(Expr::Unknown, Expr::Known),
         (_, Expr::Known(1)) => dividend.clone(),
         (_, Expr::Known(y)) if *y < 0 => floor_div(&dividend.negate(), &divisor.negate()),
         (Expr::Sum(_), Expr::Known(y)) => floor_div_sum_by_constant(dividend, *y),
@@ -100,24 +98,14 @@ fn floor_div_sum_by_constant(dividend: &Expr, divisor: i64) -> Expr {
     let Some(terms) = dividend.terms() else {
         return Expr::Unknown;
     };
-    let common = terms
-        .iter()
-        .filter(|term| !term.is_constant())
-        .fold(divisor, |g, term| gcd(g, term.coefficient));
+    let common = terms.iter().filter(|term| !term.is_constant()).fold(divisor, |g, term| gcd(g, term.coefficient));
     if common > 1 {
         // (g*r + c) // (g*k) = (r + c // g) // k: what is left of the constant cannot reach the next multiple.
-        let reduce = |term: &Term| Term {
-            coefficient: term.coefficient.div_euclid(common),
-            ..term.clone()
-        };
+        let reduce = |term: &Term| Term { coefficient: term.coefficient.div_euclid(common), ..term.clone() };
         let reduced = Expr::from_terms(terms.iter().map(reduce).collect());
         return floor_div(&reduced, &Expr::Known(divisor / common));
     }
-    let SplitSum {
-        quotient,
-        remainder,
-        leads_negative,
-    } = split_by_constant(&terms, divisor);
+    let SplitSum { quotient, remainder, leads_negative } = split_by_constant(&terms, divisor);
     if leads_negative {
         // floor(r / k) = -floor((-r + k - 1) / k)
         let flipped = remainder.negate().add(&Expr::Known(divisor - 1));
@@ -157,27 +145,18 @@ fn split_by_constant(terms: &[Term], divisor: i64) -> SplitSum {
         }
         for (part, coefficient) in [(&mut quotient, whole), (&mut remainder, rest)] {
             if coefficient != 0 {
-                part.push(Term {
-                    coefficient,
-                    monomial: term.monomial.clone(),
-                });
+                part.push(Term { coefficient, monomial: term.monomial.clone() });
             }
         }
     }
-    SplitSum {
-        quotient: Expr::from_terms(quotient),
-        remainder: Expr::from_terms(remainder),
-        leads_negative,
-    }
+    SplitSum { quotient: Expr::from_terms(quotient), remainder: Expr::from_terms(remainder), leads_negative }
 }
 
 /// `((x // a) + y) // k` as `(x + a*y) // (a*k)`, if exactly one term is such a division.
 fn merge_nested_floor_div(dividend: &Expr, divisor: i64) -> Option<Expr> {
     let terms = dividend.terms()?;
     let mut nested = terms.iter().filter_map(|term| {
-        let call = term
-            .as_call()
-            .filter(|call| term.coefficient == 1 && call.function == Function::FloorDiv)?;
+        let call = term.as_call().filter(|call| term.coefficient == 1 && call.function == Function::FloorDiv)?;
         match call.arguments.as_slice() {
             [inner, Expr::Known(by)] => Some((term, inner, *by)),
             _ => None,
@@ -198,20 +177,12 @@ fn floor_div_by_sum(dividend: &Expr, divisor: &Expr) -> Expr {
     let (Some(dividend_terms), Some(divisor_terms)) = (dividend.terms(), divisor.terms()) else {
         return Expr::Unknown;
     };
-    if divisor_terms
-        .first()
-        .is_some_and(|leading| leading.coefficient < 0)
-    {
+    if divisor_terms.first().is_some_and(|leading| leading.coefficient < 0) {
         return floor_div(&dividend.negate(), &divisor.negate());
     }
     let common = common_factor(dividend_terms.iter().chain(divisor_terms.iter()));
     if common != Term::constant(1) {
-        let cancel = |terms: &[Term]| {
-            terms
-                .iter()
-                .map(|term| term.divide_exact(&common))
-                .collect()
-        };
+        let cancel = |terms: &[Term]| terms.iter().map(|term| term.divide_exact(&common)).collect();
         let (cancelled_dividend, cancelled_divisor): (Option<Vec<_>>, Option<Vec<_>>) =
             (cancel(&dividend_terms), cancel(&divisor_terms));
         return match (cancelled_dividend, cancelled_divisor) {
@@ -237,10 +208,7 @@ fn whole_multiples(dividend: &[Term], divisor: &Term) -> Expr {
     let multiples = dividend.iter().filter_map(|term| {
         let coefficient = term.coefficient.div_euclid(divisor.coefficient);
         let monomial = monomial_quotient(&term.monomial, &divisor.monomial)?;
-        (coefficient != 0).then_some(Term {
-            coefficient,
-            monomial,
-        })
+        (coefficient != 0).then_some(Term { coefficient, monomial })
     });
     Expr::from_terms(multiples.collect())
 }
@@ -255,9 +223,7 @@ fn floor_div_call(dividend: &Expr, divisor: &Expr) -> Expr {
             _ => {}
         }
         let is_positive = |expr: &Expr| at_least(expr).is_some_and(|bound| bound > 0);
-        if at_least(dividend).is_some_and(|bound| bound >= 0)
-            && is_positive(&divisor.subtract(dividend))
-        {
+        if at_least(dividend).is_some_and(|bound| bound >= 0) && is_positive(&divisor.subtract(dividend)) {
             return Expr::Known(0);
         }
     }
@@ -269,10 +235,7 @@ fn common_factor<'a>(mut terms: impl Iterator<Item = &'a Term>) -> Term {
     let Some(first) = terms.next() else {
         return Term::constant(1);
     };
-    let start = Term {
-        coefficient: gcd(first.coefficient, 0),
-        monomial: first.monomial.clone(),
-    };
+    let start = Term { coefficient: gcd(first.coefficient, 0), monomial: first.monomial.clone() };
     terms.fold(start, |common, term| Term {
         coefficient: gcd(common.coefficient, term.coefficient),
         monomial: common_atoms(&common.monomial, &term.monomial),

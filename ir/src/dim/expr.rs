@@ -73,10 +73,7 @@ pub(super) enum Function {
 
 impl Term {
     pub(super) fn constant(value: i64) -> Self {
-        Self {
-            monomial: Monomial::new(),
-            coefficient: value,
-        }
+        Self { monomial: Monomial::new(), coefficient: value }
     }
 
     pub(super) fn is_constant(&self) -> bool {
@@ -95,10 +92,7 @@ impl Term {
     pub(super) fn divide_exact(&self, by: &Self) -> Option<Self> {
         let monomial = monomial_quotient(&self.monomial, &by.monomial)?;
         (self.coefficient.checked_rem(by.coefficient)? == 0).then_some(())?;
-        Some(Self {
-            monomial,
-            coefficient: self.coefficient.checked_div(by.coefficient)?,
-        })
+        Some(Self { monomial, coefficient: self.coefficient.checked_div(by.coefficient)? })
     }
 }
 
@@ -108,23 +102,16 @@ impl Expr {
     }
 
     pub(super) fn from_atom(atom: Atom) -> Self {
-        Self::from_terms(vec![Term {
-            monomial: Monomial::from_iter([atom]),
-            coefficient: 1,
-        }])
+        Self::from_terms(vec![Term { monomial: Monomial::from_iter([atom]), coefficient: 1 }])
     }
 
     /// A function call taken as it stands; the callers in `divide` and `extremum` simplify first.
     pub(super) fn call(function: Function, arguments: Vec<Self>) -> Self {
-        let unprintable =
-            |argument: &Self| matches!(argument, Self::Unknown | Self::Known(i64::MIN));
+        let unprintable = |argument: &Self| matches!(argument, Self::Unknown | Self::Known(i64::MIN));
         if arguments.len() > MAX_ARGUMENTS || arguments.iter().any(unprintable) {
             return Self::Unknown;
         }
-        Self::from_atom(Atom::Call(Arc::new(Call {
-            function,
-            arguments,
-        })))
+        Self::from_atom(Atom::Call(Arc::new(Call { function, arguments })))
     }
 
     /// The canonical sum of `terms`, which may be in any order and repeat monomials.
@@ -133,17 +120,11 @@ impl Expr {
         let mut merged = Vec::with_capacity(terms.len().min(MAX_TERMS));
         for group in terms.chunk_by(|a, b| a.monomial == b.monomial) {
             // Coefficients are i64, so that a sum of fewer than 2^63 of them fits.
-            let total = group
-                .iter()
-                .map(|term| i128::from(term.coefficient))
-                .sum::<i128>();
+            let total = group.iter().map(|term| i128::from(term.coefficient)).sum::<i128>();
             match (i64::try_from(total), group.first()) {
                 (Ok(0), _) | (_, None) => {}
                 (Ok(coefficient), Some(term)) => {
-                    merged.push(Term {
-                        monomial: term.monomial.clone(),
-                        coefficient,
-                    });
+                    merged.push(Term { monomial: term.monomial.clone(), coefficient });
                 }
                 (Err(_), _) => return Self::Unknown,
             }
@@ -163,18 +144,8 @@ impl Expr {
         let too_large = terms.len() > MAX_TERMS
             || size > MAX_SIZE
             || nesting > MAX_NESTING
-            || terms
-                .iter()
-                .any(|term| term.monomial.len() > MAX_DEGREE || term.coefficient == i64::MIN);
-        if too_large {
-            Self::Unknown
-        } else {
-            Self::Sum(Arc::new(Sum {
-                terms,
-                nesting,
-                size,
-            }))
-        }
+            || terms.iter().any(|term| term.monomial.len() > MAX_DEGREE || term.coefficient == i64::MIN);
+        if too_large { Self::Unknown } else { Self::Sum(Arc::new(Sum { terms, nesting, size })) }
     }
 
     /// The terms of a sum, an integer as at most one constant term; `None` for unknown.
@@ -191,12 +162,7 @@ impl Expr {
     pub(super) fn as_atom(&self) -> Option<&Atom> {
         let Self::Sum(sum) = self else { return None };
         match sum.terms.as_slice() {
-            [
-                Term {
-                    monomial,
-                    coefficient: 1,
-                },
-            ] => match monomial.as_slice() {
+            [Term { monomial, coefficient: 1 }] => match monomial.as_slice() {
                 [atom] => Some(atom),
                 _ => None,
             },
@@ -245,12 +211,8 @@ impl Expr {
         let (Some(a), Some(b)) = (self.terms(), other.terms()) else {
             return Self::Unknown;
         };
-        let products = a
-            .iter()
-            .flat_map(|x| b.iter().map(move |y| multiply_terms(x, y)));
-        products
-            .collect::<Option<Vec<_>>>()
-            .map_or(Self::Unknown, Self::from_terms)
+        let products = a.iter().flat_map(|x| b.iter().map(move |y| multiply_terms(x, y)));
+        products.collect::<Option<Vec<_>>>().map_or(Self::Unknown, Self::from_terms)
     }
 }
 
@@ -258,11 +220,7 @@ impl Atom {
     fn size(&self) -> usize {
         match self {
             Self::Symbol(_) => 1,
-            Self::Call(call) => call
-                .arguments
-                .iter()
-                .map(Expr::size)
-                .fold(1, usize::saturating_add),
+            Self::Call(call) => call.arguments.iter().map(Expr::size).fold(1, usize::saturating_add),
         }
     }
 
@@ -285,19 +243,12 @@ fn multiply_terms(a: &Term, b: &Term) -> Option<Term> {
     let coefficient = a.coefficient.checked_mul(b.coefficient)?;
     let mut monomial: Monomial = a.monomial.iter().chain(&b.monomial).cloned().collect();
     monomial.sort();
-    Some(Term {
-        monomial,
-        coefficient,
-    })
+    Some(Term { monomial, coefficient })
 }
 
 /// `dividend / divisor` as products of atoms, if every factor of the divisor is there.
 pub(super) fn monomial_quotient(dividend: &Monomial, divisor: &Monomial) -> Option<Monomial> {
     let mut wanted = divisor.iter().peekable();
-    let quotient = dividend
-        .iter()
-        .filter(|&atom| wanted.next_if_eq(&atom).is_none())
-        .cloned()
-        .collect();
+    let quotient = dividend.iter().filter(|&atom| wanted.next_if_eq(&atom).is_none()).cloned().collect();
     wanted.peek().is_none().then_some(quotient)
 }

@@ -44,10 +44,7 @@ pub(super) fn extremum(which: Extremum, a: &Expr, b: &Expr) -> Expr {
     arguments.sort();
     let mut kept: Vec<Expr> = Vec::new();
     for argument in arguments {
-        if !kept
-            .iter()
-            .any(|other| which.always_picks(other, &argument))
-        {
+        if !kept.iter().any(|other| which.always_picks(other, &argument)) {
             kept.retain(|other| !which.always_picks(&argument, other));
             kept.push(argument);
         }
@@ -56,10 +53,7 @@ pub(super) fn extremum(which: Extremum, a: &Expr, b: &Expr) -> Expr {
         return only.clone();
     }
     let common = common_terms(&kept);
-    let mut arguments: Vec<Expr> = kept
-        .iter()
-        .map(|argument| argument.subtract(&common))
-        .collect();
+    let mut arguments: Vec<Expr> = kept.iter().map(|argument| argument.subtract(&common)).collect();
     arguments.sort();
     common.add(&Expr::call(which.function(), arguments))
 }
@@ -69,12 +63,8 @@ fn collect_arguments(which: Extremum, expr: &Expr, arguments: &mut Vec<Expr>) {
     let Some(terms) = expr.terms() else {
         return arguments.push(Expr::Unknown);
     };
-    let is_nested = |term: &&Term| {
-        term.coefficient == 1
-            && term
-                .as_call()
-                .is_some_and(|call| call.function == which.function())
-    };
+    let is_nested =
+        |term: &&Term| term.coefficient == 1 && term.as_call().is_some_and(|call| call.function == which.function());
     let mut nested = terms.iter().filter(is_nested);
     match (nested.next(), nested.next()) {
         (Some(term), None) => {
@@ -91,10 +81,7 @@ fn common_terms(arguments: &[Expr]) -> Expr {
     let Some(terms) = arguments.first().and_then(Expr::terms) else {
         return Expr::Known(0);
     };
-    let is_shared = |term: &&Term| {
-        arguments
-            .iter()
-            .all(|argument| argument.terms().is_some_and(|terms| terms.contains(term)))
-    };
+    let is_shared =
+        |term: &&Term| arguments.iter().all(|argument| argument.terms().is_some_and(|terms| terms.contains(term)));
     Expr::from_terms(terms.iter().filter(is_shared).cloned().collect())
 }

@@ -49,11 +49,7 @@ pub struct Conflict {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "dimension {} does not agree with {}",
-            self.left, self.right
-        )
+        write!(f, "dimension {} does not agree with {}", self.left, self.right)
     }
 }
 
@@ -67,11 +63,7 @@ impl Dim {
 
     /// A symbol of any name; the empty name says nothing and is unknown.
     pub fn symbol(name: &str) -> Self {
-        if name.is_empty() {
-            Self::unknown()
-        } else {
-            Self(Expr::symbol(name))
-        }
+        if name.is_empty() { Self::unknown() } else { Self(Expr::symbol(name)) }
     }
 
     /// Nothing is known.
@@ -141,11 +133,7 @@ impl Dim {
     pub fn modulo(&self, by: impl Into<Self>) -> Self {
         let by = by.into();
         let quotient = self.floor_div(&by);
-        if quotient.is_unknown() {
-            quotient
-        } else {
-            self - quotient * by
-        }
+        if quotient.is_unknown() { quotient } else { self - quotient * by }
     }
 
     /// The smaller of the two.
@@ -213,63 +201,41 @@ impl Dim {
         if Self::provably_different(a, b) {
             return Err(Conflict::between(a, b));
         }
-        Ok(if b.0.size() < a.0.size() {
-            b.clone()
-        } else {
-            a.clone()
-        })
+        Ok(if b.0.size() < a.0.size() { b.clone() } else { a.clone() })
     }
 }
 
 impl Conflict {
     fn between(left: &Dim, right: &Dim) -> Self {
-        Self {
-            left: left.clone(),
-            right: right.clone(),
-        }
+        Self { left: left.clone(), right: right.clone() }
     }
 }
 
 fn collect_symbols(expr: &Expr, names: &mut BTreeSet<Arc<str>>) {
-    for atom in expr
-        .terms()
-        .unwrap_or_default()
-        .iter()
-        .flat_map(|term| &term.monomial)
-    {
+    for atom in expr.terms().unwrap_or_default().iter().flat_map(|term| &term.monomial) {
         match atom {
             Atom::Symbol(name) => {
                 names.insert(Arc::clone(name));
             }
-            Atom::Call(call) => call
-                .arguments
-                .iter()
-                .for_each(|argument| collect_symbols(argument, names)),
+            Atom::Call(call) => call.arguments.iter().for_each(|argument| collect_symbols(argument, names)),
         }
     }
 }
 
 fn eval(expr: &Expr, bind: &dyn Fn(&str) -> Option<i64>) -> Option<i128> {
     expr.terms()?.iter().try_fold(0_i128, |total, term| {
-        let product =
-            term.monomial
-                .iter()
-                .try_fold(i128::from(term.coefficient), |product, atom| {
-                    product.checked_mul(match atom {
-                        Atom::Symbol(name) => bind(name)?.into(),
-                        Atom::Call(call) => eval_call(call, bind)?,
-                    })
-                })?;
+        let product = term.monomial.iter().try_fold(i128::from(term.coefficient), |product, atom| {
+            product.checked_mul(match atom {
+                Atom::Symbol(name) => bind(name)?.into(),
+                Atom::Call(call) => eval_call(call, bind)?,
+            })
+        })?;
         total.checked_add(product)
     })
 }
 
 fn eval_call(call: &Call, bind: &dyn Fn(&str) -> Option<i64>) -> Option<i128> {
-    let values = call
-        .arguments
-        .iter()
-        .map(|argument| eval(argument, bind))
-        .collect::<Option<Vec<_>>>()?;
+    let values = call.arguments.iter().map(|argument| eval(argument, bind)).collect::<Option<Vec<_>>>()?;
     match (call.function, values.as_slice()) {
         (Function::FloorDiv, [x, y]) => divide::checked_floor_div(*x, *y),
         (Function::TruncDiv, [x, y]) => x.checked_div(*y),
@@ -284,25 +250,19 @@ fn substitute(expr: &Expr, name: &str, value: &Expr) -> Expr {
         return Expr::Unknown;
     };
     terms.iter().fold(Expr::Known(0), |total, term| {
-        let product = term
-            .monomial
-            .iter()
-            .fold(Expr::Known(term.coefficient), |product, atom| {
-                product.multiply(&match atom {
-                    Atom::Symbol(symbol) if **symbol == *name => value.clone(),
-                    Atom::Symbol(_) => Expr::from_atom(atom.clone()),
-                    Atom::Call(call) => substitute_in_call(call, name, value),
-                })
-            });
+        let product = term.monomial.iter().fold(Expr::Known(term.coefficient), |product, atom| {
+            product.multiply(&match atom {
+                Atom::Symbol(symbol) if **symbol == *name => value.clone(),
+                Atom::Symbol(_) => Expr::from_atom(atom.clone()),
+                Atom::Call(call) => substitute_in_call(call, name, value),
+            })
+        });
         total.add(&product)
     })
 }
 
 fn substitute_in_call(call: &Call, name: &str, value: &Expr) -> Expr {
-    let mut arguments = call
-        .arguments
-        .iter()
-        .map(|argument| substitute(argument, name, value));
+    let mut arguments = call.arguments.iter().map(|argument| substitute(argument, name, value));
     let Some(first) = arguments.next() else {
         return Expr::Unknown;
     };

@@ -33,17 +33,9 @@ impl Dim {
         if let Ok(value) = trimmed.parse::<i64>() {
             return Self::known(value);
         }
-        let mut parser = Parser {
-            rest: trimmed,
-            depth: 0,
-        };
-        let parsed = parser
-            .sum()
-            .filter(|_| parser.rest.is_empty())
-            .map(Ratio::settle);
-        parsed
-            .filter(|dim| !dim.is_unknown())
-            .unwrap_or_else(|| Self::symbol(text))
+        let mut parser = Parser { rest: trimmed, depth: 0 };
+        let parsed = parser.sum().filter(|_| parser.rest.is_empty()).map(Ratio::settle);
+        parsed.filter(|dim| !dim.is_unknown()).unwrap_or_else(|| Self::symbol(text))
     }
 }
 
@@ -65,10 +57,7 @@ fn name_length(text: &str) -> usize {
     if !bytes.first().copied().is_some_and(is_start) {
         return 0;
     }
-    let end = bytes
-        .iter()
-        .enumerate()
-        .position(|(index, byte)| !belongs(index, *byte));
+    let end = bytes.iter().enumerate().position(|(index, byte)| !belongs(index, *byte));
     end.unwrap_or(bytes.len())
 }
 
@@ -80,10 +69,7 @@ struct Ratio {
 
 impl Ratio {
     fn whole(numerator: Dim) -> Self {
-        Self {
-            numerator,
-            denominator: Dim::known(1),
-        }
+        Self { numerator, denominator: Dim::known(1) }
     }
 
     /// A dimension is an integer: where one is written as a quotient, rounding changes nothing.
@@ -99,55 +85,31 @@ impl Ratio {
     }
 
     fn negate(self) -> Self {
-        Self {
-            numerator: -self.numerator,
-            ..self
-        }
+        Self { numerator: -self.numerator, ..self }
     }
 
     fn multiply(self, other: Self) -> Self {
-        Self {
-            numerator: self.numerator * other.numerator,
-            denominator: self.denominator * other.denominator,
-        }
+        Self { numerator: self.numerator * other.numerator, denominator: self.denominator * other.denominator }
     }
 
     fn invert(self) -> Self {
-        Self {
-            numerator: self.denominator,
-            denominator: self.numerator,
-        }
+        Self { numerator: self.denominator, denominator: self.numerator }
     }
 
     fn remainder(self, by: Self) -> Self {
-        let quotient = Self {
-            numerator: self.numerator.clone(),
-            denominator: self.denominator.clone(),
-        }
-        .multiply(
-            Self {
-                numerator: by.numerator.clone(),
-                denominator: by.denominator.clone(),
-            }
-            .invert(),
-        )
-        .settle();
+        let quotient = Self { numerator: self.numerator.clone(), denominator: self.denominator.clone() }
+            .multiply(Self { numerator: by.numerator.clone(), denominator: by.denominator.clone() }.invert())
+            .settle();
         self.add(by.multiply(Self::whole(quotient)).negate())
     }
 
     fn power(self, exponent: &Self) -> Option<Self> {
-        let exponent = exponent
-            .numerator
-            .divide_exact(&exponent.denominator)?
-            .as_known()?;
+        let exponent = exponent.numerator.divide_exact(&exponent.denominator)?.as_known()?;
         if !(0..=MAX_EXPONENT).contains(&exponent) {
             return None;
         }
         let raise = |base: &Dim| (0..exponent).map(|_| base).product();
-        Some(Self {
-            numerator: raise(&self.numerator),
-            denominator: raise(&self.denominator),
-        })
+        Some(Self { numerator: raise(&self.numerator), denominator: raise(&self.denominator) })
     }
 }
 
@@ -212,11 +174,7 @@ impl<'a> Parser<'a> {
 
     fn power(&mut self) -> Option<Ratio> {
         let base = self.primary()?;
-        if self.accept("**") {
-            base.power(&self.unary()?)
-        } else {
-            Some(base)
-        }
+        if self.accept("**") { base.power(&self.unary()?) } else { Some(base) }
     }
 
     fn primary(&mut self) -> Option<Ratio> {
@@ -225,18 +183,14 @@ impl<'a> Parser<'a> {
             return self.accept(")").then_some(value);
         }
         if self.accept("\"") {
-            return self
-                .quoted_name()
-                .map(|name| Ratio::whole(Dim::symbol(&name)));
+            return self.quoted_name().map(|name| Ratio::whole(Dim::symbol(&name)));
         }
         self.rest = self.rest.trim_start();
         let digits = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         if digits > 0 {
             let value = self.take(digits)?.parse().ok()?;
             // `2b` and `0.5` are not arithmetic over integers.
-            let ends = !self
-                .rest
-                .starts_with(|next: char| next.is_alphanumeric() || "_.".contains(next));
+            let ends = !self.rest.starts_with(|next: char| next.is_alphanumeric() || "_.".contains(next));
             return ends.then(|| Ratio::whole(Dim::known(value)));
         }
         let name = self.take(name_length(self.rest))?;

@@ -70,8 +70,7 @@ impl Tree {
             Self::Symbol(index) => return Some(values[*index]),
             Self::Apply(operator, x, y) => (operator, x.eval(values)?, y.eval(values)?),
         };
-        let floor_div =
-            || Some(x.checked_div(y)? - i64::from(x.checked_rem(y)? != 0 && (x < 0) != (y < 0)));
+        let floor_div = || Some(x.checked_div(y)? - i64::from(x.checked_rem(y)? != 0 && (x < 0) != (y < 0)));
         match operator {
             Operator::Add => x.checked_add(y),
             Operator::Sub => x.checked_sub(y),
@@ -87,10 +86,7 @@ impl Tree {
 }
 
 fn trees(operators: &'static [Operator]) -> impl Strategy<Value = Tree> {
-    let leaf = prop_oneof![
-        (-6_i64..=6).prop_map(Tree::Known),
-        (0..NAMES.len()).prop_map(Tree::Symbol)
-    ];
+    let leaf = prop_oneof![(-6_i64..=6).prop_map(Tree::Known), (0..NAMES.len()).prop_map(Tree::Symbol)];
     leaf.prop_recursive(5, 24, 2, move |inner| {
         (prop::sample::select(operators), inner.clone(), inner)
             .prop_map(|(operator, x, y)| Tree::Apply(operator, Box::new(x), Box::new(y)))
@@ -102,12 +98,7 @@ fn values() -> impl Strategy<Value = [i64; 3]> {
 }
 
 fn eval(dim: &Dim, values: [i64; 3]) -> Option<i64> {
-    dim.eval(&|name| {
-        NAMES
-            .iter()
-            .position(|known| *known == name)
-            .map(|index| values[index])
-    })
+    dim.eval(&|name| NAMES.iter().position(|known| *known == name).map(|index| values[index]))
 }
 
 proptest! {
@@ -311,19 +302,9 @@ fn costs_are_readable() {
 
 #[test]
 fn text_that_is_not_arithmetic_is_one_symbol() {
-    for text in [
-        "batch size",
-        "2b",
-        "0.5*h",
-        "f(x)",
-        "a +",
-        "(a",
-        "min()",
-        "a b",
-        "Größe",
-        "a**b",
-        "99999999999999999999*a",
-    ] {
+    for text in
+        ["batch size", "2b", "0.5*h", "f(x)", "a +", "(a", "min()", "a b", "Größe", "a**b", "99999999999999999999*a"]
+    {
         assert_eq!(dim(text).as_symbol(), Some(text));
     }
     let nested = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
@@ -351,11 +332,7 @@ fn broadcast_follows_onnx() {
     ];
     for (a, b, expected) in cases {
         for (a, b) in [(dim(a), dim(b)), (dim(b), dim(a))] {
-            assert_eq!(
-                Dim::broadcast(&a, &b).map_err(drop),
-                expected.map(dim),
-                "{a} with {b}"
-            );
+            assert_eq!(Dim::broadcast(&a, &b).map_err(drop), expected.map(dim), "{a} with {b}");
         }
     }
 }
@@ -373,18 +350,11 @@ fn unify_keeps_the_more_precise() {
     ];
     for (a, b, expected) in cases {
         for (a, b) in [(dim(a), dim(b)), (dim(b), dim(a))] {
-            assert_eq!(
-                Dim::unify(&a, &b).map_err(drop),
-                expected.map(dim),
-                "{a} with {b}"
-            );
+            assert_eq!(Dim::unify(&a, &b).map_err(drop), expected.map(dim), "{a} with {b}");
         }
     }
     let conflict: Conflict = Dim::unify(&dim("3"), &dim("a + 4")).unwrap_err();
-    assert_eq!(
-        conflict.to_string(),
-        "dimension 3 does not agree with a + 4"
-    );
+    assert_eq!(conflict.to_string(), "dimension 3 does not agree with a + 4");
 }
 
 #[test]
@@ -415,18 +385,8 @@ fn exact_division_needs_integer_coefficients() {
     assert_eq!(dim("12*a*b").divide_exact(&dim("5*a")), None);
     assert_eq!(dim("12").divide_exact(&dim("4")), Some(dim("3")));
     assert_eq!(dim("0").divide_exact(&dim("a")), Some(dim("0")));
-    for (dividend, divisor) in [
-        ("a", "0"),
-        ("12", "5"),
-        ("a + 1", "a"),
-        ("?", "a"),
-        ("a", "?"),
-    ] {
-        assert_eq!(
-            dim(dividend).divide_exact(&dim(divisor)),
-            None,
-            "{dividend} by {divisor}"
-        );
+    for (dividend, divisor) in [("a", "0"), ("12", "5"), ("a + 1", "a"), ("?", "a"), ("a", "?")] {
+        assert_eq!(dim(dividend).divide_exact(&dim(divisor)), None, "{dividend} by {divisor}");
     }
 }
 
@@ -437,15 +397,11 @@ fn overflow_and_growth_are_unknown() {
     assert!(Dim::known(i64::MIN).floor_div(-1).is_unknown());
     assert!(dim("a").floor_div(0).is_unknown());
     assert!((dim("a") * i64::MIN).is_unknown());
-    let many: Dim = (0..1000)
-        .map(|index| Dim::symbol(&format!("s{index}")))
-        .sum();
+    let many: Dim = (0..1000).map(|index| Dim::symbol(&format!("s{index}"))).sum();
     assert!(many.is_unknown());
     let power: Dim = (0..1000).map(|_| dim("a + b + c")).product();
     assert!(power.is_unknown());
-    let nested = (0..1000).fold(dim("a"), |dim, index| {
-        (dim + 1).floor_div(Dim::symbol(&format!("s{index}")))
-    });
+    let nested = (0..1000).fold(dim("a"), |dim, index| (dim + 1).floor_div(Dim::symbol(&format!("s{index}"))));
     assert!(nested.is_unknown());
     assert_eq!(Dim::unknown() * 0, Dim::known(0));
 }
@@ -455,10 +411,7 @@ fn symbols_and_substitution() {
     let expr = dim("2*a*b + min(c, 7) + a//d");
     let names: Vec<_> = expr.symbols().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a", "b", "c", "d"]);
-    assert_eq!(
-        expr.substitute("a", &dim("3*d")),
-        dim("6*b*d + min(c, 7) + 3")
-    );
+    assert_eq!(expr.substitute("a", &dim("3*d")), dim("6*b*d + min(c, 7) + 3"));
     assert_eq!(expr.substitute("c", &dim("9")), dim("2*a*b + 7 + a//d"));
     assert_eq!(expr.eval(&|name| (name != "d").then_some(1)), None);
     assert_eq!(expr.eval(&|_| Some(2)), Some(2 * 2 * 2 + 2 + 1));

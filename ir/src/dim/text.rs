@@ -32,15 +32,8 @@ impl Dim {
         let written = write_sum(&mut text, &self.0, |out, term| {
             let coefficient = term.coefficient.unsigned_abs();
             let atoms = term.monomial.iter().map(|atom| Factor(atom).to_string());
-            let number =
-                (coefficient != 1 || term.is_constant()).then(|| three_digits(coefficient));
-            out.write_str(
-                &number
-                    .into_iter()
-                    .chain(atoms)
-                    .collect::<Vec<_>>()
-                    .join("·"),
-            )
+            let number = (coefficient != 1 || term.is_constant()).then(|| three_digits(coefficient));
+            out.write_str(&number.into_iter().chain(atoms).collect::<Vec<_>>().join("·"))
         });
         debug_assert!(written.is_ok(), "writing to a string does not fail");
         text
@@ -73,14 +66,8 @@ fn write_sum(
     write_magnitude: fn(&mut dyn Write, &Term) -> fmt::Result,
 ) -> fmt::Result {
     let terms = expr.terms().unwrap_or_default();
-    let first = terms
-        .iter()
-        .position(|term| term.coefficient > 0)
-        .unwrap_or(0);
-    let others = terms
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != first);
+    let first = terms.iter().position(|term| term.coefficient > 0).unwrap_or(0);
+    let others = terms.iter().enumerate().filter(|(index, _)| *index != first);
     if let Some(term) = terms.get(first) {
         out.write_str(if term.coefficient < 0 { "-" } else { "" })?;
         write_magnitude(out, term)?;
@@ -134,14 +121,10 @@ impl Display for Factor<'_> {
 fn write_call(out: &mut dyn Write, call: &Call) -> fmt::Result {
     let name = match call.function {
         Function::FloorDiv => {
-            return call
-                .arguments
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, operand)| {
-                    out.write_str(if index == 0 { "" } else { "//" })?;
-                    write_operand(out, operand)
-                });
+            return call.arguments.iter().enumerate().try_for_each(|(index, operand)| {
+                out.write_str(if index == 0 { "" } else { "//" })?;
+                write_operand(out, operand)
+            });
         }
         Function::TruncDiv => "trunc_div",
         Function::Min => "min",
@@ -173,9 +156,5 @@ fn write_symbol(out: &mut dyn Write, name: &str) -> fmt::Result {
     if is_plain_name(name) {
         return out.write_str(name);
     }
-    write!(
-        out,
-        "\"{}\"",
-        name.replace('\\', "\\\\").replace('"', "\\\"")
-    )
+    write!(out, "\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }
