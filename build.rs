@@ -35,10 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for message in files.file.iter().flat_map(|file| &file.message_type) {
         max_fields = max_fields.max(write_tables(&mut tables, message, "", "proto")?);
     }
-    writeln!(
-        tables,
-        "/// The most fields that a message has.\npub const MAX_FIELDS: usize = {max_fields};"
-    )?;
+    writeln!(tables, "/// The most fields that a message has.\npub const MAX_FIELDS: usize = {max_fields};")?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("wire_tables.rs"), tables)?;
 
@@ -62,23 +59,15 @@ fn write_tables(
     let rust_type = format!("{module}::{}", message.name());
     let table = table_name(&name);
 
-    writeln!(
-        tables,
-        "pub static {table}: MessageSchema = MessageSchema {{"
-    )?;
+    writeln!(tables, "pub static {table}: MessageSchema = MessageSchema {{")?;
     writeln!(tables, "    name: \"{name}\",")?;
     writeln!(tables, "    size_bytes: size_of::<{rust_type}>(),")?;
     writeln!(tables, "    fields: &[")?;
     let mut fields: Vec<_> = message.field.iter().collect();
     fields.sort_by_key(|field| field.number());
     for field in fields {
-        let kind = field_kind(field)
-            .ok_or_else(|| format!("{name}.{}: no such kind of field", field.name()))?;
-        let (number, field, repeated) = (
-            field.number(),
-            field.name(),
-            field.label() == Label::Repeated,
-        );
+        let kind = field_kind(field).ok_or_else(|| format!("{name}.{}: no such kind of field", field.name()))?;
+        let (number, field, repeated) = (field.number(), field.name(), field.label() == Label::Repeated);
         writeln!(
             tables,
             "        FieldSchema {{ number: {number}, name: \"{field}\", repeated: {repeated}, kind: {kind} }},"
@@ -86,20 +75,12 @@ fn write_tables(
     }
     writeln!(tables, "    ],\n}};")?;
     writeln!(tables, "impl WireMessage for {rust_type} {{")?;
-    writeln!(
-        tables,
-        "    const SCHEMA: &'static MessageSchema = &{table};\n}}"
-    )?;
+    writeln!(tables, "    const SCHEMA: &'static MessageSchema = &{table};\n}}")?;
 
     let inner_module = format!("{module}::{}", table_name(message.name()).to_lowercase());
     let mut max_fields = message.field.len();
     for nested in &message.nested_type {
-        max_fields = max_fields.max(write_tables(
-            tables,
-            nested,
-            &format!("{name}."),
-            &inner_module,
-        )?);
+        max_fields = max_fields.max(write_tables(tables, nested, &format!("{name}."), &inner_module)?);
     }
     Ok(max_fields)
 }
@@ -112,10 +93,7 @@ fn field_kind(field: &FieldDescriptorProto) -> Option<String> {
         Type::Double => "FieldKind::Fixed64".into(),
         Type::String => "FieldKind::String".into(),
         Type::Bytes => "FieldKind::Bytes".into(),
-        Type::Message => format!(
-            "FieldKind::Message(&{})",
-            table_name(field.type_name().strip_prefix(".onnx.")?)
-        ),
+        Type::Message => format!("FieldKind::Message(&{})", table_name(field.type_name().strip_prefix(".onnx.")?)),
         _ => return None,
     })
 }
@@ -127,11 +105,7 @@ fn table_name(message: &str) -> String {
         if letter.is_uppercase() && !table.is_empty() && !table.ends_with('_') {
             table.push('_');
         }
-        table.push(if letter == '.' {
-            '_'
-        } else {
-            letter.to_ascii_uppercase()
-        });
+        table.push(if letter == '.' { '_' } else { letter.to_ascii_uppercase() });
     }
     table
 }

@@ -7,7 +7,7 @@ use petgraph::visit::EdgeRef;
 use planish_tensor::Tensor;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -173,6 +173,9 @@ pub struct Graph {
     inputs: Vec<NodeId>,
     captures: Vec<NodeId>,
     outputs: Vec<GraphOutput>,
+    /// How many graph outputs give out each value.
+    given_out: HashMap<ValueId, usize>,
+    output_names: HashSet<String>,
     names: HashMap<String, ValueId>,
 }
 
@@ -266,15 +269,18 @@ impl Graph {
 
     /// Adds a graph output that callers know as `name`.
     pub fn add_output(&mut self, name: &str, value: ValueId, declared: Type) -> Result<(), GraphError> {
-        if self.outputs.iter().any(|o| o.name == name) {
+        if !self.output_names.insert(name.to_owned()) {
             return Err(GraphError::DuplicateName(name.to_owned()));
         }
+        *self.given_out.entry(value).or_default() += 1;
         self.outputs.push(GraphOutput { name: name.to_owned(), value, declared });
         Ok(())
     }
 
     /// Takes all graph outputs away, to add others.
     pub fn clear_outputs(&mut self) -> Vec<GraphOutput> {
+        self.given_out.clear();
+        self.output_names.clear();
         std::mem::take(&mut self.outputs)
     }
 
@@ -369,7 +375,7 @@ impl Graph {
 
     /// Whether the value is given out by the graph.
     pub fn is_output(&self, value: ValueId) -> bool {
-        self.outputs.iter().any(|o| o.value == value)
+        self.given_out.contains_key(&value)
     }
 
     /// The value's name; empty for an output that nobody reads.
@@ -402,7 +408,7 @@ impl Graph {
 
     /// A name that no value has, made from `base`.
     pub fn fresh_name(&self, base: &str) -> String {
-        let taken = |name: &str| self.names.contains_key(name) || self.outputs.iter().any(|o| o.name == name);
+        let taken = |name: &str| self.names.contains_key(name) || self.output_names.contains(name);
         if !base.is_empty() && !taken(base) {
             return base.to_owned();
         }
@@ -446,8 +452,9 @@ impl Graph {
         for reader in self.uses(old) {
             self.set_input(reader.node, reader.input, Some(new));
         }
-        for output in self.outputs.iter_mut().filter(|o| o.value == old) {
-            output.value = new;
+        if let Some(count) = self.given_out.remove(&old) {
+            *self.given_out.entry(new).or_default() += count;
+            self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
         }
     }
 

@@ -70,10 +70,7 @@ pub fn decode<M: WireMessage>(file: Bytes) -> Result<M, WireError> {
         WireError {
             kind: WireErrorKind::Internal,
             offset: 0,
-            message: format!(
-                "{}: not decoded although it passed the scan",
-                M::SCHEMA.name
-            ),
+            message: format!("{}: not decoded although it passed the scan", M::SCHEMA.name),
             cause: Some(cause),
         }
     })

@@ -8,9 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::schema::{
-    ATTRIBUTE_PROTO, FieldKind, FieldSchema, MAX_FIELDS, MessageSchema, NODE_PROTO,
-};
+use super::schema::{ATTRIBUTE_PROTO, FieldKind, FieldSchema, MAX_FIELDS, MessageSchema, NODE_PROTO};
 use super::{MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, memory_limit_bytes};
 use super::{WireError, WireErrorKind};
 
@@ -79,30 +77,19 @@ fn fault<T>(kind: WireErrorKind, offset: usize, what: String) -> Result<T, Fault
 
 impl Frame {
     fn new(schema: &'static MessageSchema, end: usize) -> Self {
-        Frame {
-            schema,
-            end,
-            field: None,
-            seen: [0; MAX_FIELDS],
-        }
+        Frame { schema, end, field: None, seen: [0; MAX_FIELDS] }
     }
 
     /// How many elements of the field being walked are counted.
     fn seen(&self) -> usize {
-        self.field
-            .and_then(|index| self.seen.get(index))
-            .copied()
-            .unwrap_or(0)
+        self.field.and_then(|index| self.seen.get(index)).copied().unwrap_or(0)
     }
 }
 
 impl Scan<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         if self.file.len() > MAX_FILE_BYTES {
-            let what = format!(
-                "{} bytes; a protobuf file holds at most {MAX_FILE_BYTES}",
-                self.file.len()
-            );
+            let what = format!("{} bytes; a protobuf file holds at most {MAX_FILE_BYTES}", self.file.len());
             return fault(WireErrorKind::TooMany, 0, what);
         }
         while let Some(frame) = self.stack.last_mut() {
@@ -129,11 +116,7 @@ impl Scan<'_> {
             );
         }
         if wire_type == WIRE_GROUP_START || wire_type == WIRE_GROUP_END {
-            return fault(
-                WireErrorKind::BadTag,
-                offset,
-                format!("group at byte {offset}; ONNX has none"),
-            );
+            return fault(WireErrorKind::BadTag, offset, format!("group at byte {offset}; ONNX has none"));
         }
         if wire_type > WIRE_FIXED32 {
             let what = format!("wire type {wire_type} at byte {offset} does not exist");
@@ -149,18 +132,11 @@ impl Scan<'_> {
     fn enter_field(&mut self, number: u64) -> Option<&'static FieldSchema> {
         let frame = self.stack.last_mut()?;
         let fields = frame.schema.fields;
-        frame.field = fields
-            .iter()
-            .position(|field| u64::from(field.number) == number);
+        frame.field = fields.iter().position(|field| u64::from(field.number) == number);
         frame.field.and_then(|index| fields.get(index))
     }
 
-    fn known_field(
-        &mut self,
-        field: &'static FieldSchema,
-        wire_type: u64,
-        offset: usize,
-    ) -> Result<(), Fault> {
+    fn known_field(&mut self, field: &'static FieldSchema, wire_type: u64, offset: usize) -> Result<(), Fault> {
         match (field.kind, wire_type) {
             (FieldKind::Varint { element_bytes }, WIRE_VARINT) => {
                 self.varint("value")?;
@@ -187,8 +163,7 @@ impl Scan<'_> {
             (FieldKind::String, WIRE_LENGTH) => self.string(field),
             (FieldKind::Message(schema), WIRE_LENGTH) => self.enter_message(field, schema, offset),
             _ => {
-                let what =
-                    format!("wire type {wire_type} at byte {offset} is not that of this field");
+                let what = format!("wire type {wire_type} at byte {offset} is not that of this field");
                 fault(WireErrorKind::WrongWireType, offset, what)
             }
         }
@@ -221,9 +196,7 @@ impl Scan<'_> {
         let end = self.length()?;
         let length = end - self.position;
         if !length.is_multiple_of(element_bytes) {
-            let what = format!(
-                "{length} bytes before byte {end} are no whole number of {element_bytes}-byte values"
-            );
+            let what = format!("{length} bytes before byte {end} are no whole number of {element_bytes}-byte values");
             return fault(WireErrorKind::Truncated, end, what);
         }
         self.position = end;
@@ -235,11 +208,7 @@ impl Scan<'_> {
         let text = self.file.get(self.position..end).unwrap_or_default();
         if let Err(error) = std::str::from_utf8(text) {
             let offset = self.position + error.valid_up_to();
-            return fault(
-                WireErrorKind::InvalidUtf8,
-                offset,
-                format!("byte {offset} is not UTF-8"),
-            );
+            return fault(WireErrorKind::InvalidUtf8, offset, format!("byte {offset} is not UTF-8"));
         }
         self.position = end;
         if !text.is_empty() {
@@ -257,11 +226,7 @@ impl Scan<'_> {
     ) -> Result<(), Fault> {
         let before = self.seen();
         if !field.repeated && before > 0 {
-            return fault(
-                WireErrorKind::Duplicate,
-                offset,
-                format!("appears again at byte {offset}"),
-            );
+            return fault(WireErrorKind::Duplicate, offset, format!("appears again at byte {offset}"));
         }
         if self.stack.len() >= MAX_DEPTH {
             let what = format!("messages at byte {offset} are nested deeper than {MAX_DEPTH}");
@@ -270,11 +235,7 @@ impl Scan<'_> {
         if std::ptr::eq(schema, &NODE_PROTO) {
             self.nodes += 1;
             if self.nodes > MAX_NODES {
-                return fault(
-                    WireErrorKind::TooMany,
-                    offset,
-                    format!("more than {MAX_NODES} nodes at byte {offset}"),
-                );
+                return fault(WireErrorKind::TooMany, offset, format!("more than {MAX_NODES} nodes at byte {offset}"));
             }
         }
         if std::ptr::eq(schema, &ATTRIBUTE_PROTO) && before >= MAX_ATTRIBUTES_PER_NODE {
@@ -289,12 +250,7 @@ impl Scan<'_> {
 
     /// Charges and counts `count` elements of the field being walked, each of which takes `element_bytes` where it is
     /// kept. A single number, string or byte string is kept in its message, which is charged already.
-    fn elements(
-        &mut self,
-        field: &FieldSchema,
-        count: usize,
-        element_bytes: usize,
-    ) -> Result<(), Fault> {
+    fn elements(&mut self, field: &FieldSchema, count: usize, element_bytes: usize) -> Result<(), Fault> {
         let before = self.seen();
         let after = before + count;
         if field.repeated {
@@ -337,9 +293,7 @@ impl Scan<'_> {
         match usize::try_from(length) {
             Ok(length) if length <= left => Ok(self.position + length),
             _ => {
-                let what = format!(
-                    "length {length} at byte {offset} runs past the end ({left} bytes left)"
-                );
+                let what = format!("length {length} at byte {offset} runs past the end ({left} bytes left)");
                 fault(WireErrorKind::Truncated, offset, what)
             }
         }
@@ -349,11 +303,7 @@ impl Scan<'_> {
         let left = self.end().saturating_sub(self.position);
         if bytes > left {
             let offset = self.position;
-            return fault(
-                WireErrorKind::Truncated,
-                offset,
-                format!("value at byte {offset} is cut off"),
-            );
+            return fault(WireErrorKind::Truncated, offset, format!("value at byte {offset} is cut off"));
         }
         self.position += bytes;
         Ok(())
@@ -391,11 +341,7 @@ impl Scan<'_> {
                 return Ok(value);
             }
         }
-        fault(
-            WireErrorKind::Truncated,
-            offset,
-            format!("{role} at byte {offset} is cut off"),
-        )
+        fault(WireErrorKind::Truncated, offset, format!("{role} at byte {offset} is cut off"))
     }
 
     /// Where the innermost message ends.
@@ -431,8 +377,5 @@ fn vec_bytes(count: usize, element_bytes: usize) -> usize {
         return 0;
     }
     let least = if element_bytes <= 1024 { 4 } else { 1 };
-    count
-        .max(least)
-        .next_power_of_two()
-        .saturating_mul(element_bytes)
+    count.max(least).next_power_of_two().saturating_mul(element_bytes)
 }

@@ -4,13 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::{
-    MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, WireError, WireErrorKind, WireMessage, decode, decode_model,
-};
+use super::{MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, WireError, WireErrorKind, WireMessage, decode, decode_model};
 use crate::onnx::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, OptionalProto,
-    SequenceProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto,
-    tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, OptionalProto, SequenceProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
 };
 
 /// A model with a bit of everything: strings, numbers packed and not, bytes, a subgraph, types.
@@ -30,36 +27,16 @@ fn small_model() -> ModelProto {
         double_data: vec![0.25],
         ..Default::default()
     };
-    let body = GraphProto {
-        name: "body".into(),
-        node: vec![node("Neg", "y", "z")],
-        ..Default::default()
-    };
+    let body = GraphProto { name: "body".into(), node: vec![node("Neg", "y", "z")], ..Default::default() };
     let mut control = node("If", "x", "y");
     control.attribute = vec![
-        AttributeProto {
-            name: "then_branch".into(),
-            g: Some(Box::new(body)),
-            ..Default::default()
-        },
-        AttributeProto {
-            name: "ints".into(),
-            ints: vec![1, -2],
-            floats: vec![1.5],
-            ..Default::default()
-        },
-        AttributeProto {
-            name: "value".into(),
-            t: Some(Box::new(index)),
-            ..Default::default()
-        },
+        AttributeProto { name: "then_branch".into(), g: Some(Box::new(body)), ..Default::default() },
+        AttributeProto { name: "ints".into(), ints: vec![1, -2], floats: vec![1.5], ..Default::default() },
+        AttributeProto { name: "value".into(), t: Some(Box::new(index)), ..Default::default() },
     ];
     ModelProto {
         ir_version: 10,
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: 21,
-        }],
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 21 }],
         producer_name: "größe".into(),
         graph: Some(GraphProto {
             node: vec![node("Relu", "x", "h"), control],
@@ -73,30 +50,16 @@ fn small_model() -> ModelProto {
 }
 
 fn node(op_type: &str, input: &str, output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op_type.into(),
-        input: vec![input.into()],
-        output: vec![output.into()],
-        ..Default::default()
-    }
+    NodeProto { op_type: op_type.into(), input: vec![input.into()], output: vec![output.into()], ..Default::default() }
 }
 
 fn value(name: &str) -> ValueInfoProto {
     let symbol = tensor_shape_proto::dimension::Value::DimParam("batch".into());
-    let dim = tensor_shape_proto::Dimension {
-        value: Some(symbol),
-        ..Default::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: 1,
-        shape: Some(TensorShapeProto { dim: vec![dim] }),
-    };
+    let dim = tensor_shape_proto::Dimension { value: Some(symbol), ..Default::default() };
+    let tensor = type_proto::Tensor { elem_type: 1, shape: Some(TensorShapeProto { dim: vec![dim] }) };
     ValueInfoProto {
         name: name.into(),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(tensor)),
-            ..Default::default()
-        }),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -110,37 +73,25 @@ fn field(number: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn refused<M: WireMessage>(file: impl Into<Vec<u8>>) -> WireError {
-    decode::<M>(Bytes::from(file.into()))
-        .err()
-        .expect("the file has a fault")
+    decode::<M>(Bytes::from(file.into())).err().expect("the file has a fault")
 }
 
 #[test]
 fn a_sound_model_decodes_to_what_was_encoded() {
     let model = small_model();
-    assert_eq!(
-        decode_model(model.encode_to_vec().into()).expect("it is sound"),
-        model
-    );
+    assert_eq!(decode_model(model.encode_to_vec().into()).expect("it is sound"), model);
 }
 
 #[test]
 fn nothing_is_a_message_of_nothing() {
-    assert_eq!(
-        decode_model(Bytes::new()).expect("it is sound"),
-        ModelProto::default()
-    );
+    assert_eq!(decode_model(Bytes::new()).expect("it is sound"), ModelProto::default());
 }
 
 #[test]
 fn byte_fields_share_the_file() {
     let file = Bytes::from(small_model().encode_to_vec());
     let model = decode_model(file.clone()).expect("it is sound");
-    let weight = model
-        .graph
-        .as_ref()
-        .and_then(|graph| graph.initializer.first())
-        .expect("it has one");
+    let weight = model.graph.as_ref().and_then(|graph| graph.initializer.first()).expect("it has one");
     let raw = weight.raw_data.as_ref().expect("it is raw");
     assert!(file.as_ptr_range().contains(&raw.as_ptr()));
 }
@@ -149,18 +100,14 @@ fn byte_fields_share_the_file() {
 fn numbers_are_read_packed_and_unpacked() {
     let unpacked = [0x38, 1, 0x38, 2]; // int64_data twice
     let packed = [0x0a, 2, 3, 4]; // dims
-    let tensor: TensorProto =
-        decode(Bytes::from([unpacked, packed].concat())).expect("it is sound");
+    let tensor: TensorProto = decode(Bytes::from([unpacked, packed].concat())).expect("it is sound");
     assert_eq!((tensor.int64_data, tensor.dims), (vec![1, 2], vec![3, 4]));
 }
 
 #[test]
 fn unknown_fields_of_every_wire_type_are_passed_over() {
     let unknown = b"\xa0\x3f\x05\xa1\x3f12345678\xa2\x3f\x02ab\xa5\x3f1234";
-    assert_eq!(
-        decode_model(Bytes::from_static(unknown)).expect("it is sound"),
-        ModelProto::default()
-    );
+    assert_eq!(decode_model(Bytes::from_static(unknown)).expect("it is sound"), ModelProto::default());
 }
 
 #[test]
@@ -228,10 +175,7 @@ fn each_fault_is_named_with_its_place() {
             message: "graph: appears again at byte 4",
         },
         Case {
-            file: field(
-                7,
-                &[0x0a, 0x00, 0x0a, 0x06, 0x2a, 0x04, 0x2a, 0x90, 0x03, 0x00],
-            ),
+            file: field(7, &[0x0a, 0x00, 0x0a, 0x06, 0x2a, 0x04, 0x2a, 0x90, 0x03, 0x00]),
             kind: WireErrorKind::Truncated,
             offset: 9,
             message: "graph.node[1].attribute[0].t: length 400 at byte 9 runs past the end (1 bytes left)",
@@ -258,46 +202,26 @@ fn each_fault_is_named_with_its_place() {
     for case in cases {
         let error = refused::<ModelProto>(case.file);
         assert_eq!(error.to_string(), case.message);
-        assert_eq!(
-            (error.kind(), error.offset()),
-            (case.kind, case.offset),
-            "{error}"
-        );
+        assert_eq!((error.kind(), error.offset()), (case.kind, case.offset), "{error}");
     }
 }
 
 /// A node with a body whose node has a body and so on, `depth` messages deep.
 fn nested_bodies(depth: usize) -> Vec<u8> {
     let way_in = [5, 6, 1]; // NodeProto.attribute, AttributeProto.g, GraphProto.node
-    (1..depth).rev().fold(Vec::new(), |inner, level| {
-        field(way_in[(level - 1) % 3], &inner)
-    })
+    (1..depth).rev().fold(Vec::new(), |inner, level| field(way_in[(level - 1) % 3], &inner))
 }
 
 #[test]
 fn nesting_ends_at_the_limit() {
     let file = Bytes::from(nested_bodies(MAX_DEPTH));
-    let decoded = std::thread::Builder::new()
-        .stack_size(512 << 10)
-        .spawn(move || decode::<NodeProto>(file).map(drop));
-    decoded
-        .expect("a thread starts")
-        .join()
-        .expect("the stack suffices")
-        .expect("it is sound");
+    let decoded = std::thread::Builder::new().stack_size(512 << 10).spawn(move || decode::<NodeProto>(file).map(drop));
+    decoded.expect("a thread starts").join().expect("the stack suffices").expect("it is sound");
 
     let error = refused::<NodeProto>(nested_bodies(MAX_DEPTH + 1));
     assert_eq!(error.kind(), WireErrorKind::TooDeep);
-    assert!(
-        error
-            .to_string()
-            .starts_with("attribute[0].g.node[0].attribute[0].g"),
-        "{error}"
-    );
-    assert!(
-        error.to_string().ends_with("are nested deeper than 100"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("attribute[0].g.node[0].attribute[0].g"), "{error}");
+    assert!(error.to_string().ends_with("are nested deeper than 100"), "{error}");
 }
 
 #[test]
@@ -314,10 +238,7 @@ fn masses_of_empty_messages_are_refused() {
     assert!(error.to_string().starts_with("graph.node["), "{error}");
 
     let empty_strings = [0x0a, 0x00].repeat((1 << 21) + 1);
-    assert_eq!(
-        refused::<NodeProto>(empty_strings).kind(),
-        WireErrorKind::TooMuchMemory
-    );
+    assert_eq!(refused::<NodeProto>(empty_strings).kind(), WireErrorKind::TooMuchMemory);
 }
 
 #[test]
@@ -332,10 +253,7 @@ fn attributes_of_a_node_are_limited() {
     let with = |count: usize| [0x2a, 0x00].repeat(count);
     decode::<NodeProto>(with(MAX_ATTRIBUTES_PER_NODE).into()).expect("it is sound");
     let error = refused::<NodeProto>(with(MAX_ATTRIBUTES_PER_NODE + 1));
-    assert_eq!(
-        error.to_string(),
-        "attribute[256]: more than 256 attributes at byte 512"
-    );
+    assert_eq!(error.to_string(), "attribute[256]: more than 256 attributes at byte 512");
 }
 
 #[test]

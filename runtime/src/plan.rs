@@ -1,0 +1,300 @@
+//! A graph as steps in order.
+
+use crate::{RunError, SessionError};
+use planish_ir::{EvalCx, Graph, GraphError, Inputs, NodeId, NodeKind, Op, OpError, RunBody, ValueId};
+use planish_tensor::{Tensor, Value};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A graph made ready to run: steps in topological order over numbered slots, one a value.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    steps: Vec<Step>,
+    /// Constants still read by a step or given out, by slot.
+    constants: HashMap<usize, Tensor>,
+    num_slots: usize,
+    inputs: Vec<usize>,
+    /// The slot of each output, and whether the output is the slot's last reader.
+    outputs: Vec<Read>,
+}
+
+/// One node's evaluation.
+#[derive(Debug)]
+struct Step {
+    node: String,
+    operator: String,
+    op: Arc<dyn Op>,
+    reads: Reads,
+    /// The slot of each output; `None` where nobody reads it.
+    writes: SmallVec<[Option<usize>; 2]>,
+}
+
+/// What a step reads; `None` for an absent optional input.
+type Reads = SmallVec<[Option<Read>; 4]>;
+
+/// A slot read by a step.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    slot: usize,
+    /// Whether nobody reads the slot later, so that the reader gets the value to keep.
+    is_last: bool,
+}
+
+/// What one step of a profiled run did.
+#[derive(Clone, Debug)]
+pub struct NodeProfile {
+    /// The node's name.
+    pub node: String,
+    /// The operator's name, with its domain where it is not ONNX's own.
+    pub operator: String,
+    /// Wall time.
+    pub time: Duration,
+    /// Multiply-accumulate operations at the shapes of this run; 0 where the operator counts none.
+    pub macs: u64,
+    /// Bytes of tensors read and written.
+    pub bytes: u64,
+    /// The first output's type and shape.
+    pub output: String,
+}
+
+impl Plan {
+    /// The steps of `graph` that its outputs depend on.
+    pub(crate) fn new(graph: &Graph) -> Result<Plan, GraphError> {
+        let order = live_in_order(graph)?;
+        let mut slots = Slots::default();
+        let inputs = graph.inputs().chain(graph.captures()).map(|v| slots.of(v)).collect();
+        let mut constants = HashMap::new();
+        let mut steps = Vec::new();
+        for &id in &order {
+            match &graph.node(id).kind {
+                NodeKind::Input => {}
+                NodeKind::Constant(tensor) => {
+                    constants.insert(slots.of(ValueId { node: id, output: 0 }), tensor.clone());
+                }
+                NodeKind::Operator(_) => steps.push((id, slots.reads(graph, id))),
+            }
+        }
+        let given_out: Vec<usize> = graph.outputs().iter().map(|o| slots.of(o.value)).collect();
+        let mut is_done: Vec<bool> = vec![false; slots.0.len()];
+        constants.keys().for_each(|&slot| is_done[slot] = true);
+        let mut outputs: Vec<Read> = given_out.iter().map(|&slot| Read { slot, is_last: false }).collect();
+        let reads = steps.iter_mut().flat_map(|(_, reads)| reads.iter_mut().flatten());
+        let in_reverse: Vec<&mut Read> = reads.chain(&mut outputs).collect();
+        for read in in_reverse.into_iter().rev() {
+            read.is_last = !std::mem::replace(&mut is_done[read.slot], true);
+        }
+        let steps: Result<Vec<Step>, GraphError> =
+            steps.into_iter().map(|(id, reads)| Step::new(graph, id, reads, &slots)).collect();
+        Ok(Plan { steps: steps?, constants, num_slots: slots.0.len(), inputs, outputs })
+    }
+
+    /// Lets every operator pack its constants into a form of its own, and drops constants that nobody reads any more.
+    ///
+    /// The graph that the plan was made from should be gone by now, so that dropping a constant frees it.
+    pub(crate) fn prepare(&mut self, cx: &EvalCx<'_>) -> Result<(), SessionError> {
+        let mut readers: HashMap<usize, usize> = HashMap::new();
+        let step_reads = self.steps.iter().flat_map(|s| s.reads.iter().flatten());
+        for read in step_reads.chain(&self.outputs) {
+            *readers.entry(read.slot).or_default() += 1;
+        }
+        for step in &mut self.steps {
+            let constants: SmallVec<[Option<&Tensor>; 4]> =
+                step.reads.iter().map(|r| self.constants.get(&(*r)?.slot)).collect();
+            let prepared = step
+                .op
+                .prepare(cx, &constants)
+                .map_err(|source| SessionError::Prepare { node: step.node.clone(), source })?;
+            drop(constants);
+            let Some(prepared) = prepared else { continue };
+            step.op = prepared.op;
+            for index in prepared.dropped {
+                let Some(read) = step.reads.get_mut(index).and_then(Option::take) else { continue };
+                let count = readers.entry(read.slot).or_default();
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.constants.remove(&read.slot);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every step and gives the outputs, in order.
+    pub(crate) fn run(
+        &self,
+        inputs: impl IntoIterator<Item = Option<Value>>,
+        cx: &mut EvalCx<'_>,
+        mut profile: Option<&mut Vec<NodeProfile>>,
+    ) -> Result<Vec<Value>, StepError> {
+        let mut slots: Vec<Option<Value>> = Vec::new();
+        slots.resize_with(self.num_slots, || None);
+        for (&slot, value) in self.inputs.iter().zip(inputs) {
+            slots[slot] = value;
+        }
+        for step in &self.steps {
+            let fail = |source| StepError { node: step.node.clone(), operator: step.operator.clone(), source };
+            cx.check().map_err(fail)?;
+            let inputs = Inputs::new(step.reads.iter().map(|r| r.and_then(|r| self.read(&mut slots, r))));
+            cx.wanted.clear();
+            cx.wanted.extend(step.writes.iter().map(Option::is_some));
+            let outputs = match profile.as_deref_mut() {
+                None => step.op.eval(cx, inputs),
+                Some(profile) => step.eval_profiled(cx, inputs, profile),
+            };
+            let outputs = outputs.map_err(fail)?.into_values();
+            for (slot, value) in step.writes.iter().zip(outputs) {
+                if let Some(slot) = slot {
+                    slots[*slot] = value;
+                }
+            }
+        }
+        let give_out = |read: &Read| {
+            let value = self.read(&mut slots, *read);
+            value.ok_or_else(|| StepError::outside_nodes(OpError::Internal("an output has no value".to_owned())))
+        };
+        self.outputs.iter().map(give_out).collect()
+    }
+
+    fn read(&self, slots: &mut [Option<Value>], read: Read) -> Option<Value> {
+        if read.is_last {
+            slots[read.slot].take()
+        } else if let Some(constant) = self.constants.get(&read.slot) {
+            Some(Value::Tensor(constant.clone()))
+        } else {
+            slots[read.slot].clone()
+        }
+    }
+}
+
+impl Step {
+    fn new(graph: &Graph, id: NodeId, reads: Reads, slots: &Slots) -> Result<Step, GraphError> {
+        let operator = graph.node(id).operator();
+        let (operator, op) = operator
+            .and_then(|o| Some((o, o.op()?)))
+            .ok_or_else(|| GraphError::Broken(format!("node {:?} cannot run", graph.describe(id))))?;
+        let writes = graph.node_outputs(id).map(|v| slots.0.get(&v).copied()).collect();
+        Ok(Step { node: graph.describe(id), operator: operator.full_name(), op: op.clone(), reads, writes })
+    }
+
+    fn eval_profiled(
+        &self,
+        cx: &mut EvalCx<'_>,
+        inputs: Inputs,
+        profile: &mut Vec<NodeProfile>,
+    ) -> Result<planish_ir::Outputs, OpError> {
+        use planish_ir::{Fact, Facts, Outputs};
+        let known: Vec<Option<Fact>> = (0..inputs.len()).map(|i| inputs.get(i).map(Fact::of_value)).collect();
+        let start = Instant::now();
+        let outputs = self.op.eval(cx, inputs)?.into_values();
+        let time = start.elapsed();
+        let made: Vec<Fact> = outputs.iter().map(|v| v.as_ref().map(Fact::of_value).unwrap_or_default()).collect();
+        let known: Vec<Option<&Fact>> = known.iter().map(Option::as_ref).collect();
+        let macs = self.op.macs(&Facts::new(&known, made.len()), &made).as_known().unwrap_or(0);
+        let tensors = known.iter().copied().flatten().chain(&made).filter_map(|f| f.constant.as_ref());
+        profile.push(NodeProfile {
+            node: self.node.clone(),
+            operator: self.operator.clone(),
+            time,
+            macs: u64::try_from(macs).unwrap_or(0),
+            bytes: tensors.map(|t| t.num_bytes() as u64).sum(),
+            output: made.first().map(|f| f.ty.to_string()).unwrap_or_default(),
+        });
+        Ok(Outputs::new(outputs))
+    }
+}
+
+/// An error and the step it happened in.
+pub(crate) struct StepError {
+    node: String,
+    operator: String,
+    source: OpError,
+}
+
+impl StepError {
+    fn outside_nodes(source: OpError) -> StepError {
+        StepError { node: String::new(), operator: String::new(), source }
+    }
+
+    pub(crate) fn into_run_error(self) -> RunError {
+        if self.operator.is_empty() {
+            RunError::outside_nodes(&self.source)
+        } else {
+            RunError::in_node(&self.node, &self.operator, &self.source)
+        }
+    }
+
+    fn into_op_error(self) -> OpError {
+        OpError::InBody { node: self.node, source: Box::new(self.source) }
+    }
+}
+
+/// Numbers for the values that somebody reads.
+#[derive(Default)]
+struct Slots(HashMap<ValueId, usize>);
+
+impl Slots {
+    fn of(&mut self, value: ValueId) -> usize {
+        let next = self.0.len();
+        *self.0.entry(value).or_insert(next)
+    }
+
+    fn reads(&mut self, graph: &Graph, id: NodeId) -> Reads {
+        let read = |value: Option<ValueId>| value.map(|value| Read { slot: self.of(value), is_last: false });
+        graph.node_inputs(id).into_iter().map(read).collect()
+    }
+}
+
+/// The nodes that the outputs depend on, each after those it reads.
+fn live_in_order(graph: &Graph) -> Result<Vec<NodeId>, GraphError> {
+    let mut live = vec![false; graph.node_bound()];
+    let mut pending: Vec<NodeId> = graph.outputs().iter().map(|o| o.value.node).collect();
+    while let Some(id) = pending.pop() {
+        if !std::mem::replace(&mut live[id.index()], true) {
+            pending.extend(graph.node_inputs(id).iter().flatten().map(|v| v.node));
+        }
+    }
+    let order = graph.topological_order()?;
+    Ok(order.into_iter().filter(|id| live[id.index()]).collect())
+}
+
+/// The plans of a graph and of every body in it.
+#[derive(Debug)]
+pub(crate) struct PlanSet {
+    pub(crate) main: Plan,
+    /// By the body's address, which the `Arc` beside it keeps from being given to another.
+    bodies: HashMap<usize, (Arc<Graph>, Plan)>,
+}
+
+fn address(body: &Arc<Graph>) -> usize {
+    Arc::as_ptr(body).addr()
+}
+
+impl PlanSet {
+    pub(crate) fn new(graph: &Graph) -> Result<PlanSet, GraphError> {
+        let plan_body = |body: Arc<Graph>| Ok((address(&body), (body.clone(), Plan::new(&body)?)));
+        let bodies: Result<HashMap<_, _>, GraphError> = graph.bodies().into_iter().map(plan_body).collect();
+        Ok(PlanSet { main: Plan::new(graph)?, bodies: bodies? })
+    }
+
+    pub(crate) fn prepare(&mut self, cx: &EvalCx<'_>) -> Result<(), SessionError> {
+        self.main.prepare(cx)?;
+        self.bodies.values_mut().try_for_each(|(_, plan)| plan.prepare(cx))
+    }
+}
+
+impl RunBody for PlanSet {
+    fn run_body(
+        &self,
+        body: &Arc<Graph>,
+        inputs: Vec<Option<Value>>,
+        cx: &mut EvalCx<'_>,
+    ) -> Result<Vec<Value>, OpError> {
+        let (_, plan) = self
+            .bodies
+            .get(&address(body))
+            .ok_or_else(|| OpError::Internal(format!("body {:?} was not planned", body.name)))?;
+        plan.run(inputs, cx, None).map_err(StepError::into_op_error)
+    }
+}
