@@ -5,10 +5,12 @@
 //! themselves out over the [`Threads`] they are given. Which instructions a kernel uses is decided once per call, from
 //! [`Isa::current`]. Each fast kernel keeps a plain scalar twin as its definition and its test.
 
+pub mod elementwise;
 pub mod gemm;
 pub mod isa;
 pub mod simd;
 pub mod threads;
+pub mod vecmath;
 
 pub use isa::Isa;
 pub use threads::Threads;
