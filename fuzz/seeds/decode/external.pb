@@ -1,0 +1,6 @@
+€
+Bexternalj
+location
+model.dataj
+offset4096j
+length2048p
