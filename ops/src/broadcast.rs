@@ -166,7 +166,7 @@ impl<const N: usize> Walk<N> {
 }
 
 /// The strides of `shape` seen as the broader shape `target`: 0 along axes that it lacks or repeats.
-fn expanded_strides(shape: &Shape, target: &Shape) -> SmallVec<[usize; 6]> {
+pub fn expanded_strides(shape: &Shape, target: &Shape) -> SmallVec<[usize; 6]> {
     let strides = shape.strides();
     let missing = target.rank() - shape.rank();
     let stride = |axis: usize| match axis.checked_sub(missing) {

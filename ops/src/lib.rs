@@ -6,7 +6,12 @@
 
 mod broadcast;
 mod dtypes;
+mod gemm;
+mod geometry;
+mod half;
+mod matmul;
 mod movement;
+mod packed;
 mod parallel;
 mod registry;
 mod shape;
@@ -19,7 +24,9 @@ pub use registry::{Define, Entry, StandardRegistry, entry};
 
 /// Every operator, by domain and name.
 pub static OPERATORS: &[Entry] = &[
+    entry::<gemm::Gemm>(),
     entry::<softmax::LogSoftmax>(),
+    entry::<matmul::MatMul>(),
     entry::<shape::Shape>(),
     entry::<softmax::Softmax>(),
     entry::<transpose::Transpose>(),

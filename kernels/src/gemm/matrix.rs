@@ -55,6 +55,16 @@ impl<'a, T> MatRef<'a, T> {
         }
     }
 
+    /// These rows of the matrix.
+    ///
+    /// # Panics
+    /// If there are no such rows.
+    pub fn row_range(self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        let start = if rows.is_empty() { 0 } else { (rows.start * self.row_stride).min(self.data.len()) };
+        Self { data: &self.data[start..], rows: rows.len(), ..self }
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
