@@ -10,6 +10,13 @@ use crate::{Isa, vecmath};
 pub enum Unary {
     /// `|x|`
     Abs,
+    /// `alpha·x + beta`
+    Affine {
+        /// The slope.
+        alpha: f32,
+        /// The value at 0.
+        beta: f32,
+    },
     /// The nearest integer not below `x`.
     Ceil,
     /// `x` inside `[min, max]`; NaN stays.
@@ -69,6 +76,13 @@ pub enum Unary {
     Relu,
     /// The nearest integer, ties to even.
     Round,
+    /// `alpha · tanh(beta·x)`
+    ScaledTanh {
+        /// The scale of the result.
+        alpha: f32,
+        /// The scale of the argument.
+        beta: f32,
+    },
     /// `gamma·x` where positive, else `gamma·alpha·(e^x - 1)`.
     Selu {
         /// The limit below, negated and before scaling.
@@ -202,6 +216,10 @@ impl Kernel for UnaryKernel<'_> {
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
         match op {
             Unary::Abs => each!(|v| s.abs(v)),
+            Unary::Affine { alpha, beta } => {
+                let (alpha, beta) = (s.splat(alpha), s.splat(beta));
+                each!(|v| s.mul_add(alpha, v, beta));
+            }
             Unary::Ceil => each!(|v| s.ceil(v)),
             Unary::Clip { min, max } => {
                 let (min, max) = (s.splat(min), s.splat(max));
@@ -240,6 +258,10 @@ impl Kernel for UnaryKernel<'_> {
             Unary::Reciprocal => each!(|v| s.div(one, v)),
             Unary::Relu => each!(|v| s.max(zero, v)),
             Unary::Round => each!(|v| s.round(v)),
+            Unary::ScaledTanh { alpha, beta } => {
+                let (alpha, beta) = (s.splat(alpha), s.splat(beta));
+                each!(|v| s.mul(alpha, vecmath::tanh(s, s.mul(beta, v))));
+            }
             Unary::Selu { alpha, gamma } => {
                 let (below, gamma) = (s.splat(gamma * alpha), s.splat(gamma));
                 each!(|v| s.select(s.lt(zero, v), s.mul(gamma, v), s.mul(below, vecmath::expm1(s, v))));
@@ -377,70 +399,29 @@ mod tests {
 
     /// The definition of each operator that is more than one call of [`vecmath`].
     fn scalar(op: Unary, x: f32) -> f32 {
+        let when = |condition: bool, yes: f32, no: f32| if condition { yes } else { no };
         match op {
             Unary::Abs => x.abs(),
+            Unary::Affine { alpha, beta } => alpha * x + beta,
             Unary::Ceil => x.ceil(),
-            Unary::Celu { alpha } => {
-                if x > 0.0 {
-                    x
-                } else {
-                    alpha * (x / alpha).exp_m1()
-                }
-            }
-            Unary::Elu { alpha } => {
-                if x > 0.0 {
-                    x
-                } else {
-                    alpha * x.exp_m1()
-                }
-            }
+            Unary::Celu { alpha } => when(x > 0.0, x, alpha * (x / alpha).exp_m1()),
+            Unary::Elu { alpha } => when(x > 0.0, x, alpha * x.exp_m1()),
             Unary::Floor => x.floor(),
             Unary::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
             Unary::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-            Unary::LeakyRelu { alpha } => {
-                if x < 0.0 {
-                    alpha * x
-                } else {
-                    x
-                }
-            }
+            Unary::LeakyRelu { alpha } => when(x < 0.0, alpha * x, x),
             Unary::Neg => -x,
             Unary::Reciprocal => 1.0 / x,
-            Unary::Relu => {
-                if x < 0.0 {
-                    0.0
-                } else {
-                    x
-                }
-            }
+            Unary::Relu => when(x < 0.0, 0.0, x),
             Unary::Round => x.round_ties_even(),
-            Unary::Selu { alpha, gamma } => gamma * if x > 0.0 { x } else { alpha * x.exp_m1() },
-            Unary::Shrink { bias, lambd } => {
-                if x < -lambd {
-                    x + bias
-                } else if x > lambd {
-                    x - bias
-                } else {
-                    0.0
-                }
-            }
-            Unary::Sign => {
-                if x == 0.0 || x.is_nan() {
-                    x
-                } else {
-                    x.signum()
-                }
-            }
+            Unary::ScaledTanh { alpha, beta } => alpha * (beta * x).tanh(),
+            Unary::Selu { alpha, gamma } => gamma * when(x > 0.0, x, alpha * x.exp_m1()),
+            Unary::Shrink { bias, lambd } => when(x < -lambd, x + bias, when(x > lambd, x - bias, 0.0)),
+            Unary::Sign => when(x == 0.0 || x.is_nan(), x, x.signum()),
             Unary::Softsign => x / (1.0 + x.abs()),
             Unary::Sqrt => x.sqrt(),
             Unary::Square => x * x,
-            Unary::ThresholdedRelu { alpha } => {
-                if x > alpha {
-                    x
-                } else {
-                    0.0
-                }
-            }
+            Unary::ThresholdedRelu { alpha } => when(x > alpha, x, 0.0),
             _ => unreachable!("tested in vecmath"),
         }
     }
@@ -457,6 +438,7 @@ mod tests {
     fn every_unary_operator_equals_its_definition() {
         let ops = [
             Unary::Abs,
+            Unary::Affine { alpha: 2.0, beta: 1.0 },
             Unary::Ceil,
             Unary::Celu { alpha: 2.0 },
             Unary::Elu { alpha: 1.5 },
@@ -468,6 +450,7 @@ mod tests {
             Unary::Reciprocal,
             Unary::Relu,
             Unary::Round,
+            Unary::ScaledTanh { alpha: 1.5, beta: 0.5 },
             Unary::Selu { alpha: 1.673, gamma: 1.05 },
             Unary::Shrink { bias: 0.5, lambd: 1.0 },
             Unary::Sign,

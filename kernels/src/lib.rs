@@ -8,7 +8,12 @@
 pub mod elementwise;
 pub mod gemm;
 pub mod isa;
+pub mod norm;
+pub mod reduce;
 pub mod simd;
+pub mod softmax;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod vecmath;
 

@@ -13,6 +13,33 @@ pub enum Operand<'a> {
     Output,
 }
 
+impl<'a> Operand<'a> {
+    /// The part of the operand that `range` of the output is made from.
+    ///
+    /// # Panics
+    /// Where the range is not inside the slice.
+    #[inline]
+    pub fn part(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Operand::Slice(x) => Operand::Slice(&x[range]),
+            Operand::Scalar(_) | Operand::Output => self,
+        }
+    }
+
+    /// The values in the slice, or else those in `output`. A scalar has none.
+    #[inline]
+    pub(crate) fn values<'o>(self, output: &'o [f32]) -> &'o [f32]
+    where
+        'a: 'o,
+    {
+        match self {
+            Operand::Slice(x) => x,
+            Operand::Output => output,
+            Operand::Scalar(_) => &[],
+        }
+    }
+}
+
 /// `y[i] = f(x[i])`.
 ///
 /// # Panics
@@ -67,6 +94,20 @@ pub fn zip<S: Simd>(s: S, a: Operand<'_>, b: Operand<'_>, y: &mut [f32], f: impl
                 walk.store(at, result);
             }
         }
+    }
+}
+
+/// `y[i] = f(a[i], b[i], c[i])`; no operand may be a scalar.
+///
+/// # Panics
+/// Where an operand is a slice of another length than `y`.
+#[inline(always)]
+pub fn zip3<S: Simd>(s: S, operands: [Operand<'_>; 3], y: &mut [f32], f: impl Fn(S::F32, S::F32, S::F32) -> S::F32) {
+    let mut walk = Walk::new(s, y);
+    let [a, b, c] = operands.map(|operand| walk.source(operand));
+    while let Some(at) = walk.next_vector() {
+        let result = f(walk.load(a, at), walk.load(b, at), walk.load(c, at));
+        walk.store(at, result);
     }
 }
 

@@ -14,7 +14,7 @@ mod each;
 mod neon;
 mod scalar;
 
-pub use each::{Operand, map, reduce, zip};
+pub use each::{Operand, map, reduce, zip, zip3};
 pub use scalar::Scalar;
 
 #[cfg(target_arch = "x86_64")]
