@@ -6,12 +6,15 @@ use super::divide::{ceil_div, checked_floor_div_i64};
 use super::expr::{Atom, Call, Expr, Function, Term};
 
 /// Expressions looked at in the proof of one bound.
-const MAX_STEPS: u32 = 8;
+const MAX_STEPS: u32 = 16;
 /// The size up to which an expression is worth a proof.
-const MAX_SIZE: usize = 32;
+const MAX_SIZE: usize = 64;
 
 /// A value that `expr` is never below.
 pub(super) fn at_least(expr: &Expr) -> Option<i64> {
+    if expr.size() > MAX_SIZE {
+        return None;
+    }
     Prover { steps_left: MAX_STEPS }.lower_bound(expr)
 }
 

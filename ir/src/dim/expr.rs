@@ -107,8 +107,9 @@ impl Expr {
 
     /// A function call taken as it stands; the callers in `divide` and `extremum` simplify first.
     pub(super) fn call(function: Function, arguments: Vec<Self>) -> Self {
-        let unprintable = |argument: &Self| matches!(argument, Self::Unknown | Self::Known(i64::MIN));
-        if arguments.len() > MAX_ARGUMENTS || arguments.iter().any(unprintable) {
+        let is_refused = |argument: &Self| matches!(argument, Self::Unknown | Self::Known(i64::MIN));
+        let size = arguments.iter().map(Self::size).fold(0, usize::saturating_add);
+        if arguments.len() > MAX_ARGUMENTS || size > MAX_CALL_SIZE || arguments.iter().any(is_refused) {
             return Self::Unknown;
         }
         Self::from_atom(Atom::Call(Arc::new(Call { function, arguments })))

@@ -13,6 +13,8 @@ use super::Dim;
 
 /// Parentheses and signs within one another.
 const MAX_DEPTH: usize = 48;
+/// Numbers, names and parentheses in one text; more than the largest expression prints.
+const MAX_PRIMARIES: usize = 2048;
 const MAX_EXPONENT: i64 = 16;
 
 impl Dim {
@@ -33,7 +35,7 @@ impl Dim {
         if let Ok(value) = trimmed.parse::<i64>() {
             return Self::known(value);
         }
-        let mut parser = Parser { rest: trimmed, depth: 0 };
+        let mut parser = Parser { rest: trimmed, depth: 0, primaries_left: MAX_PRIMARIES };
         let parsed = parser.sum().filter(|_| parser.rest.is_empty()).map(Ratio::settle);
         parsed.filter(|dim| !dim.is_unknown()).unwrap_or_else(|| Self::symbol(text))
     }
@@ -116,6 +118,7 @@ impl Ratio {
 struct Parser<'a> {
     rest: &'a str,
     depth: usize,
+    primaries_left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -178,6 +181,7 @@ impl<'a> Parser<'a> {
     }
 
     fn primary(&mut self) -> Option<Ratio> {
+        self.primaries_left = self.primaries_left.checked_sub(1)?;
         if self.accept("(") {
             let value = self.sum()?;
             return self.accept(")").then_some(value);

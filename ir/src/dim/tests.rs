@@ -102,7 +102,7 @@ fn eval(dim: &Dim, values: [i64; 3]) -> Option<i64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn evaluation_is_that_of_the_steps_taken(tree in trees(ALL), values in values()) {
@@ -131,7 +131,7 @@ proptest! {
             (&a * (&b * &c), &a * &b * &c),
             (&a * (&b + &c), &a * &b + &a * &c),
             (&a + &b - &b, a.clone()),
-            (-(-&a), a.clone()),
+            (-(-&a), a),
         ];
         for (left, right) in laws {
             prop_assert!(left.is_unknown() || right.is_unknown() || left == right, "{left} against {right}");
@@ -307,6 +307,8 @@ fn text_that_is_not_arithmetic_is_one_symbol() {
     {
         assert_eq!(dim(text).as_symbol(), Some(text));
     }
+    let long = format!("a{}", "+a".repeat(500_000));
+    assert_eq!(dim(&long).as_symbol(), Some(long.as_str()));
     let nested = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
     assert_eq!(dim(&nested).as_symbol(), Some(nested.as_str()));
 }
@@ -403,7 +405,8 @@ fn overflow_and_growth_are_unknown() {
     assert!(power.is_unknown());
     let nested = (0..1000).fold(dim("a"), |dim, index| (dim + 1).floor_div(Dim::symbol(&format!("s{index}"))));
     assert!(nested.is_unknown());
-    assert_eq!(Dim::unknown() * 0, Dim::known(0));
+    let zero = Dim::known(0);
+    assert_eq!(Dim::unknown() * &zero, zero);
 }
 
 #[test]
