@@ -98,19 +98,28 @@ impl Threads {
         });
     }
 
+    /// Calls `f` once with each item, in no particular order, and returns when all are done.
+    pub fn for_each_item<I>(&self, items: I, f: impl Fn(I::Item) + Sync)
+    where
+        I: IntoIterator<IntoIter: ExactSizeIterator + Send>,
+    {
+        let items = items.into_iter();
+        let tasks = items.len();
+        let items = Mutex::new(items);
+        self.for_each(tasks, &|_| {
+            let item = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+            if let Some(item) = item {
+                f(item);
+            }
+        });
+    }
+
     /// Cuts `data` into pieces of `chunk` elements (the last may be shorter) and calls `f(index, piece)` for each.
     ///
     /// # Panics
     /// If `chunk` is zero.
     pub fn for_each_chunk_mut<T: Send>(&self, data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        let tasks = data.len().div_ceil(chunk);
-        let pieces = Mutex::new(data.chunks_mut(chunk).enumerate());
-        self.for_each(tasks, &|_| {
-            let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-            if let Some((index, piece)) = piece {
-                f(index, piece);
-            }
-        });
+        self.for_each_item(data.chunks_mut(chunk).enumerate(), |(index, piece)| f(index, piece));
     }
 
     /// Into how many tasks `units` of work should be cut when each takes about `ns_per_unit` on one core: one when the

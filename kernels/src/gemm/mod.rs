@@ -20,7 +20,10 @@ pub use generic::{Number, gemm_generic};
 pub use matrix::{MatRef, PackedA, PackedB};
 
 use crate::{Isa, Threads};
-use drive::Product;
+
+pub(crate) use drive::{Left, Product, Right};
+pub(crate) use matrix::Panels;
+pub(crate) use tile::NR;
 
 /// The left operand of [`gemm`].
 #[derive(Clone, Copy)]
@@ -95,12 +98,12 @@ fn gemm_with(
     epilogue: &Epilogue<'_>,
 ) {
     let (rows, left) = match a {
-        Lhs::Mat(a) => (a.rows(), drive::Left::Matrix(a)),
-        Lhs::Packed(a) => (a.rows(), drive::Left::Packed(a)),
+        Lhs::Mat(a) => (a.rows(), Left::Matrix(a)),
+        Lhs::Packed(a) => (a.rows(), Left::Packed(a)),
     };
     let (depth, columns, right) = match b {
-        Rhs::Mat(b) => (b.rows(), b.columns(), drive::Right::Matrix(b)),
-        Rhs::Packed(b) => (b.depth(), b.columns(), drive::Right::Packed(b)),
+        Rhs::Mat(b) => (b.rows(), b.columns(), Right::Matrix(b)),
+        Rhs::Packed(b) => (b.depth(), b.columns(), Right::Packed(b)),
     };
     let product = Product { rows, columns, depth, left, right, alpha, beta, epilogue: *epilogue };
     product.run(isa, threads, c, c_row_stride);

@@ -1,0 +1,223 @@
+//! Convolution over one to three spatial dimensions, channels first (NCHW), with a bias and an activation in the store.
+//!
+//! A [`ConvGeometry`] holds the sizes, a [`PackedConv`] the weights in the form that suits them:
+//! a pointwise convolution is one matrix product on the input as it lies; any other is a product with `patches`, which are packed
+//! block by block; one input channel for each output channel goes its own way (`depthwise`).
+
+mod depthwise;
+mod geometry;
+mod patches;
+mod scalar;
+mod transpose;
+
+pub use geometry::{ConvGeometry, GeometryError, Window};
+pub use scalar::{conv_scalar, conv_transpose_scalar};
+pub use transpose::conv_transpose;
+
+use std::cell::Cell;
+
+use crate::gemm::{Activation, Bias, Epilogue, Left, MatRef, PackedA, Product, Right};
+use crate::{Isa, Threads, simd};
+use depthwise::{Band, Depthwise};
+use patches::Patches;
+
+/// A convolution's weights, packed once.
+#[derive(Clone)]
+pub struct PackedConv {
+    form: Form,
+    out_channels: usize,
+    group_in: usize,
+    taps: usize,
+}
+
+#[derive(Clone)]
+enum Form {
+    /// One matrix for each group.
+    Product(Vec<PackedA>),
+    /// The taps of each output channel.
+    Depthwise(Vec<f32>),
+}
+
+/// Groups with at most this many outputs for their one input are not worth a matrix product.
+const MOST_DEPTHWISE_OUTPUTS: usize = 4;
+
+impl PackedConv {
+    /// Packs `weights`: output channels × input channels of a group × kernel. Of `geometry` only the channels, groups
+    /// and kernel matter.
+    ///
+    /// # Panics
+    /// If `weights` is not as long as `geometry` says.
+    pub fn pack(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
+        assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
+        let (group_in, group_out, taps) = (geometry.group_in(), geometry.group_out(), geometry.taps());
+        let form = if group_in == 1 && group_out <= MOST_DEPTHWISE_OUTPUTS {
+            Form::Depthwise(weights.to_vec())
+        } else {
+            let depth = group_in * taps;
+            let groups = (0..geometry.groups).map(|group| {
+                let weights = &weights[group * group_out * depth..][..group_out * depth];
+                PackedA::pack(MatRef::row_major(weights, group_out, depth), threads)
+            });
+            Form::Product(groups.collect())
+        };
+        Self { form, out_channels: geometry.out_channels, group_in, taps }
+    }
+
+    /// The memory that the packed weights of `geometry` take.
+    pub fn size_bytes(geometry: &ConvGeometry) -> Option<usize> {
+        PackedA::size_bytes(geometry.group_out(), geometry.group_in() * geometry.taps())?.checked_mul(geometry.groups)
+    }
+}
+
+/// `y = activation(conv(x, weights) + bias)`, NCHW.
+///
+/// # Panics
+/// If a slice is not as long as `geometry` says, or the weights were packed for other channels or another kernel.
+pub fn conv(
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &PackedConv,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    y: &mut [f32],
+) {
+    conv_with(Isa::current(), threads, geometry, x, weights, bias, activation, y);
+}
+
+fn conv_with(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &PackedConv,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    y: &mut [f32],
+) {
+    check(geometry, x, bias, y);
+    let packed_for = (weights.out_channels, weights.group_in, weights.taps);
+    assert_eq!(
+        packed_for,
+        (geometry.out_channels, geometry.group_in(), geometry.taps()),
+        "the weights' channels and kernel"
+    );
+    if y.is_empty() {
+        return;
+    }
+    match &weights.form {
+        Form::Product(groups) => conv_product(isa, threads, geometry, x, groups, bias, activation, y),
+        Form::Depthwise(weights) => {
+            conv_depthwise(isa, threads, geometry, x, weights, bias, activation, y);
+        }
+    }
+}
+
+/// Convolution as a product for each group of each image.
+fn conv_product(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    groups: &[PackedA],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let (rows, columns) = (geometry.group_out(), geometry.output_plane());
+    let depth = geometry.group_in() * geometry.taps();
+    let x_len = geometry.group_in() * geometry.input_plane();
+    let images = geometry.batch * geometry.groups;
+    let product = |threads: &Threads, image: usize, y: &mut [f32]| {
+        let group = image % geometry.groups;
+        let x = &x[image * x_len..][..x_len];
+        let patches = Patches::new(geometry, x);
+        let right = if geometry.is_pointwise() {
+            Right::Matrix(MatRef::row_major(x, depth, columns))
+        } else {
+            Right::Patches(&patches)
+        };
+        let product = Product {
+            rows,
+            columns,
+            depth,
+            left: Left::Packed(&groups[group]),
+            right,
+            alpha: 1.0,
+            beta: 0.0,
+            epilogue: Epilogue {
+                bias: bias.map_or(Bias::None, |bias| Bias::PerRow(&bias[group * rows..][..rows])),
+                activation,
+            },
+        };
+        product.run(isa, threads, y, columns);
+    };
+    if images >= 2 * threads.count() {
+        let ns_per_image = (rows * columns * depth) as f64 * 0.02;
+        let each = images.div_ceil(threads.split(images, ns_per_image));
+        threads.for_each_chunk_mut(y, each * rows * columns, |task, y| {
+            for (i, y) in y.chunks_exact_mut(rows * columns).enumerate() {
+                product(&Threads::single(), task * each + i, y);
+            }
+        });
+    } else {
+        for (image, y) in y.chunks_exact_mut(rows * columns).enumerate() {
+            product(threads, image, y);
+        }
+    }
+}
+
+thread_local! {
+    static BAND: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Convolution channel by channel.
+fn conv_depthwise(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    y: &mut [f32],
+) {
+    let Some(band) = Band::new(geometry) else {
+        return conv_scalar(geometry, x, weights, bias, activation, y);
+    };
+    let (plane, taps) = (geometry.output_plane(), geometry.taps());
+    let channels = geometry.batch * geometry.out_channels;
+    let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
+    threads.for_each_chunk_mut(y, each * plane, |task, y| {
+        let mut scratch = BAND.take();
+        if scratch.len() < band.len() {
+            scratch.resize(band.len(), 0.0);
+        }
+        for (i, y) in y.chunks_exact_mut(plane).enumerate() {
+            let channel = (task * each + i) % geometry.out_channels;
+            let image = (task * each + i) / geometry.out_channels;
+            let in_channel = image * geometry.in_channels + channel / geometry.group_out();
+            let kernel = Depthwise {
+                geometry,
+                band: &band,
+                input: &x[in_channel * geometry.input_plane()..][..geometry.input_plane()],
+                weights: &weights[channel * taps..][..taps],
+                bias: bias.map_or(0.0, |bias| bias[channel]),
+                activation,
+                output: y,
+                scratch: &mut scratch,
+            };
+            simd::dispatch_on(isa, kernel);
+        }
+        BAND.set(scratch);
+    });
+}
+
+fn check(geometry: &ConvGeometry, x: &[f32], bias: Option<&[f32]>, y: &[f32]) {
+    assert_eq!(x.len(), geometry.input_len(), "the input's length");
+    assert_eq!(y.len(), geometry.output_len(), "the output's length");
+    assert!(bias.is_none_or(|bias| bias.len() == geometry.out_channels), "the bias's length");
+}
+
+#[cfg(test)]
+mod tests;
