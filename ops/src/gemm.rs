@@ -5,7 +5,7 @@
 use crate::Define;
 use crate::broadcast::{Walk, broadcast_dims};
 use crate::dtypes::{Number, for_dtypes};
-use crate::half::{is_half, through_f32};
+use crate::half::{is_half, widened};
 use crate::matmul::{MATRIX_TYPES, gemm_checked};
 use crate::packed::{Packed, pack_right};
 use planish_ir::{
@@ -67,13 +67,10 @@ impl Op for Gemm {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let dtype = inputs.tensor(0)?.dtype();
+        if dtype == DType::F32 || is_half(dtype) {
+            return widened(cx, inputs, &[dtype], |cx, inputs| self.eval_f32(cx, inputs));
+        }
         let form = &self.form;
-        if is_half(dtype) {
-            return through_f32(cx, inputs, &[dtype], |cx, inputs| self.eval_f32(cx, inputs));
-        }
-        if dtype == DType::F32 {
-            return self.eval_f32(cx, inputs);
-        }
         let y = for_dtypes!(dtype, T => eval_generic::<T>(form, cx, &inputs), [
             F64 = f64, I32 = i32, I64 = i64, U32 = u32, U64 = u64,
         ])?;

@@ -1,8 +1,9 @@
 //! Where the windows of convolutions and pools lie: `kernel_shape`, `strides`, `dilations`, `pads`, `auto_pad` and `ceil_mode`
 //! become explicit begins and extents along each spatial axis, or symbolic extents while shapes are inferred.
 
-use planish_ir::{AttributeError, Dim, InferError, NodeView, OpError};
+use planish_ir::{Attribute, AttributeError, Dim, InferError, NodeView, OpError};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// How far a window may reach beyond the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub type WindowAxes = SmallVec<[WindowAxis; 3]>;
 
 impl WindowAxis {
     /// The taps of window `i` that lie within the input, as a range of `k`.
-    pub fn taps_inside(&self, i: usize) -> std::ops::Range<usize> {
+    pub fn taps_inside(&self, i: usize) -> Range<usize> {
         let start = i * self.stride;
         let first = self.pad_begin.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
         let last = (self.input + self.pad_begin).saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
@@ -71,9 +72,40 @@ impl WindowAxis {
     }
 }
 
+/// Calls `f(tap, position)` for every tap of a window that reads the input: the tap's index in the kernel and the
+/// position's in the input, both row-major over the spatial axes. `window` is the window's index along each axis.
+pub fn for_each_tap(axes: &[WindowAxis], window: &[usize], mut f: impl FnMut(usize, usize)) {
+    let ranges: SmallVec<[Range<usize>; 3]> = axes.iter().zip(window).map(|(a, &i)| a.taps_inside(i)).collect();
+    if ranges.iter().any(Range::is_empty) {
+        return;
+    }
+    let mut taps: SmallVec<[usize; 3]> = ranges.iter().map(|r| r.start).collect();
+    loop {
+        let (mut tap, mut position) = (0, 0);
+        for ((axis, &i), &k) in axes.iter().zip(window).zip(&taps) {
+            tap = tap * axis.kernel + k;
+            position = position * axis.input + axis.position(i, k);
+        }
+        f(tap, position);
+        let Some(axis) = (0..axes.len()).rev().find(|&axis| taps[axis] + 1 < ranges[axis].end) else { return };
+        taps[axis] += 1;
+        (axis + 1..axes.len()).for_each(|inner| taps[inner] = ranges[inner].start);
+    }
+}
+
+/// The index along each axis of window `i`, counted row-major. No axis is without windows.
+pub fn window_at(axes: &[WindowAxis], mut i: usize) -> SmallVec<[usize; 3]> {
+    let mut window: SmallVec<[usize; 3]> = SmallVec::from_elem(0, axes.len());
+    for (index, axis) in window.iter_mut().zip(axes).rev() {
+        *index = i % axis.output;
+        i /= axis.output;
+    }
+    window
+}
+
 /// The attribute `name` as a list of numbers of at least `least`.
-fn extents(node: &NodeView<'_>, name: &str, least: usize) -> Result<Option<Vec<usize>>, AttributeError> {
-    let Some(list) = node.opt_ints(name) else { return Ok(None) };
+pub fn extents(node: &NodeView<'_>, name: &str, least: usize) -> Result<Option<Vec<usize>>, AttributeError> {
+    let Some(Attribute::Ints(list)) = node.get(name) else { return Ok(None) };
     let bounded = |&v: &i64| i32::try_from(v).ok().and_then(|v| usize::try_from(v).ok()).filter(|&v| v >= least);
     match list.iter().map(bounded).collect() {
         Some(list) => Ok(Some(list)),
@@ -85,10 +117,14 @@ fn extents(node: &NodeView<'_>, name: &str, least: usize) -> Result<Option<Vec<u
 }
 
 impl Window {
-    /// Reads the attributes that the schema declares: all optional but where it says otherwise.
+    /// Reads those of the attributes that the node has.
     pub fn parse(node: &NodeView<'_>) -> Result<Window, AttributeError> {
         let pads = extents(node, "pads", 0)?;
-        let padding = match node.string("auto_pad").unwrap_or("NOTSET") {
+        let auto_pad = match node.get("auto_pad") {
+            Some(Attribute::String(auto_pad)) => auto_pad,
+            _ => "NOTSET",
+        };
+        let padding = match auto_pad {
             "NOTSET" | "" => Padding::Explicit(pads.unwrap_or_default()),
             "VALID" => Padding::Valid,
             "SAME_UPPER" => Padding::SameUpper,
@@ -105,7 +141,7 @@ impl Window {
             strides: extents(node, "strides", 1)?,
             dilations: extents(node, "dilations", 1)?,
             padding,
-            ceil_mode: node.opt_int("ceil_mode").is_some_and(|v| v != 0),
+            ceil_mode: matches!(node.get("ceil_mode"), Some(&Attribute::Int(v)) if v != 0),
         };
         window.check_lengths()?;
         Ok(window)

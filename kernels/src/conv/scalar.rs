@@ -2,9 +2,7 @@
 
 use super::check;
 use super::geometry::{ConvGeometry, coordinates};
-use crate::Isa;
-use crate::elementwise::Unary;
-use crate::gemm::activate;
+use crate::gemm::Activation;
 
 /// [`conv`](super::conv) by its definition; `weights` are output channels × input channels of a group × kernel.
 ///
@@ -15,7 +13,7 @@ pub fn conv_scalar(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Option<Unary>,
+    activation: Activation,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -37,7 +35,7 @@ pub fn conv_scalar(
         }
         *y = sum;
     }
-    activate(Isa::Scalar, activation, y);
+    activation.apply(y);
 }
 
 /// Where in a channel of the input a tap of the window of the output at `position` lies.
@@ -57,7 +55,7 @@ pub fn conv_transpose_scalar(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Option<Unary>,
+    activation: Activation,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -80,7 +78,7 @@ pub fn conv_transpose_scalar(
             }
         }
     }
-    activate(Isa::Scalar, activation, y);
+    activation.apply(y);
 }
 
 fn target(geometry: &ConvGeometry, position: [usize; 3], tap: usize) -> Option<usize> {

@@ -1,0 +1,347 @@
+//! `Conv`: each output element is the product of a window of the input, over a group's channels, with that group's filters,
+//! plus a bias per output channel.
+//!
+//! Opsets: 1; 11 gives strides and dilations defaults; 22 adds bfloat16.
+
+use crate::Define;
+use crate::dtypes::to_f32;
+use crate::geometry::{Window, WindowAxes, WindowAxis, for_each_tap, window_at};
+use crate::half::widened;
+use crate::packed::Packed;
+use crate::parallel;
+use num_traits::Float;
+use planish_ir::{
+    AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
+    Outputs, Prepared, Schema, arg, int, opt, optional, string,
+};
+use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv};
+use planish_kernels::gemm::Activation;
+use planish_tensor::{DType, Element, Shape, Tensor};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// `Conv`.
+#[derive(Debug)]
+pub struct Conv {
+    window: Window,
+    groups: usize,
+    /// The filters, where they are constant.
+    weights: Option<Arc<Weights>>,
+}
+
+/// Filters packed at load.
+#[derive(Debug)]
+struct Weights {
+    packed: Packed<PackedConv>,
+    shape: Shape,
+}
+
+/// Parses `group`.
+pub fn parse_groups(node: &NodeView<'_>) -> Result<usize, AttributeError> {
+    let groups = node.int("group")?;
+    match usize::try_from(groups) {
+        Ok(groups) if groups > 0 => Ok(groups),
+        _ => Err(AttributeError::invalid(format!("attribute \"group\": expected a positive number, got {groups}"))),
+    }
+}
+
+impl Define for Conv {
+    const SCHEMA: Schema = Schema::new("Conv", 22)
+        .inputs(&[arg("X", FLOATS).var("T"), arg("W", FLOATS).var("T"), opt("B", FLOATS).var("T")])
+        .outputs(&[arg("Y", FLOATS).var("T")])
+        .attributes(&[
+            string("auto_pad", "NOTSET"),
+            optional("dilations", AttributeKind::Ints),
+            int("group", 1),
+            optional("kernel_shape", AttributeKind::Ints),
+            optional("pads", AttributeKind::Ints),
+            optional("strides", AttributeKind::Ints),
+        ]);
+
+    fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        Ok(Conv { window: Window::parse(node)?, groups: parse_groups(node)?, weights: None })
+    }
+}
+
+impl Op for Conv {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        let dtype = x.dtype(0).or(x.dtype(1));
+        let Some(rank) = x.rank(0).or(x.rank(1)).or(self.window.rank().map(|n| n + 2)) else {
+            return Ok(vec![Fact::tensor(dtype)]);
+        };
+        let data = dims_or_unknown(x, 0, rank)?;
+        let filters = dims_or_unknown(x, 1, rank)?;
+        self.check_channels(&data[1], &filters[..2], x.shape(2))?;
+        let kernel = kernel_dims(&self.window, &filters[2..])?;
+        let mut y = vec![data[0].clone(), filters[0].clone()];
+        y.extend(self.window.output_dims(&data[2..], &kernel)?);
+        Ok(vec![Fact::shaped(dtype, y)])
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        let dtype = inputs.tensor(0)?.dtype();
+        widened(cx, inputs, &[dtype], |cx, inputs| match inputs.tensor(0)?.dtype() {
+            DType::F32 => Ok(self.convolve_f32(cx, &inputs)?.into()),
+            _ => Ok(self.convolve_f64(cx, &inputs)?.into()),
+        })
+    }
+
+    fn macs(&self, x: &Facts<'_>, outputs: &[Fact]) -> Dim {
+        match (x.shape(1), outputs.first().and_then(Fact::shape)) {
+            (Some([_, taps @ ..]), Some(y)) => {
+                y.iter().cloned().product::<Dim>() * taps.iter().cloned().product::<Dim>()
+            }
+            _ => Dim::unknown(),
+        }
+    }
+
+    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+        let Some(w) = constants.get(1).copied().flatten() else { return Ok(None) };
+        if w.dtype() == DType::F64 {
+            return Ok(None);
+        }
+        let Some(weights) = self.pack(cx, &to_f32(cx, w)?)? else { return Ok(None) };
+        let op = Conv { window: self.window.clone(), groups: self.groups, weights: Some(Arc::new(weights)) };
+        Ok(Some(Prepared { op: Arc::new(op), dropped: vec![1] }))
+    }
+}
+
+/// The shape of input `index`, which must be of rank `rank` if it is known.
+pub fn dims_or_unknown(x: &Facts<'_>, index: usize, rank: usize) -> Result<Vec<Dim>, InferError> {
+    match x.shape(index) {
+        _ if rank < 3 => Err(InferError(format!("expected an input of rank 3 or more, got {rank}"))),
+        Some(shape) if shape.len() == rank => Ok(shape.to_vec()),
+        Some(shape) => Err(InferError(format!("input {index}: expected rank {rank}, got rank {}", shape.len()))),
+        None => Ok(vec![Dim::unknown(); rank]),
+    }
+}
+
+/// The kernel's extents, known from the filters, the attribute, or both, which must agree.
+pub fn kernel_dims(window: &Window, filters: &[Dim]) -> Result<Vec<Dim>, InferError> {
+    let Some(given) = window.kernel() else { return Ok(filters.to_vec()) };
+    window.check_rank(filters.len())?;
+    let pairs = given.iter().zip(filters);
+    pairs
+        .map(|(&given, filter)| {
+            Dim::unify(&Dim::known(given as i64), filter)
+                .map_err(|_| InferError(format!("attribute \"kernel_shape\" says {given}, the filters have {filter}")))
+        })
+        .collect()
+}
+
+impl Conv {
+    /// Channels of data, `[out, in / group]` of filters and the bias: do they fit together?
+    fn check_channels(&self, channels: &Dim, filters: &[Dim], bias: Option<&[Dim]>) -> Result<(), InferError> {
+        let groups = self.groups as i64;
+        let expected = &filters[1] * groups;
+        if Dim::provably_different(channels, &expected) {
+            return Err(InferError(format!("the input has {channels} channels, the filters are for {expected}")));
+        }
+        if filters[0].as_known().is_some_and(|out| out % groups != 0) {
+            return Err(InferError(format!("{} filters do not divide into {groups} groups", filters[0])));
+        }
+        match bias {
+            Some([length]) if !Dim::provably_different(length, &filters[0]) => Ok(()),
+            None => Ok(()),
+            Some(other) => Err(InferError(format!("a bias of shape {other:?} does not fit {} filters", filters[0]))),
+        }
+    }
+
+    /// The sizes of a convolution, checked against each other.
+    fn resolve(&self, x: &Shape, w: &Shape, b: Option<&Shape>) -> Result<Resolved, OpError> {
+        if x.rank() < 3 || w.rank() != x.rank() {
+            return Err(OpError::invalid(format!("input {x} and filters {w} do not fit a convolution")));
+        }
+        let dims = |shape: &Shape| -> Vec<Dim> { shape.iter().map(|&d| Dim::known(d as i64)).collect() };
+        let filters = dims(w);
+        self.check_channels(&Dim::known(x[1] as i64), &filters[..2], b.map(dims).as_deref())?;
+        kernel_dims(&self.window, &filters[2..])?;
+        let axes = self.window.resolve(&x[2..], &w[2..])?;
+        let y: Vec<usize> = [x[0], w[0]].into_iter().chain(axes.iter().map(|a| a.output)).collect();
+        Ok(Resolved { groups: self.groups, out_channels: w[0], group_channels: w[1], axes, shape: Shape::new(&y)? })
+    }
+
+    /// The filters packed, where the kernel takes their rank and size.
+    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor) -> Result<Option<Weights>, OpError> {
+        let &[filters, group_channels, ref kernel @ ..] = w.shape().dims() else { return Ok(None) };
+        let (ones, zeros) = (vec![1; kernel.len()], vec![0; kernel.len()]);
+        let window = kernel::Window { kernel, strides: &ones, dilations: &ones, pads_begin: &zeros, pads_end: &zeros };
+        let channels = group_channels.saturating_mul(self.groups);
+        let Ok(geometry) = ConvGeometry::new(1, channels, filters, self.groups, kernel, window) else {
+            return Ok(None);
+        };
+        let values = w.as_slice::<f32>()?;
+        let packed = Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
+            PackedConv::pack(&geometry, values, &cx.threads)
+        })?;
+        Ok(Some(Weights { packed, shape: w.shape().clone() }))
+    }
+
+    fn convolve_f32(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Tensor, OpError> {
+        let (x, b) = (inputs.tensor(0)?, inputs.opt_tensor(2)?);
+        let filters = match &self.weights {
+            Some(weights) => &weights.shape,
+            None => inputs.tensor(1)?.shape(),
+        };
+        let resolved = self.resolve(x.shape(), filters, b.map(Tensor::shape))?;
+        let mut y = cx.uninit::<f32>(resolved.shape.clone())?;
+        if y.is_empty() {
+            return Ok(y.freeze());
+        }
+        let (values, bias) = (x.as_slice()?, b.map(Tensor::as_slice::<f32>).transpose()?);
+        let packed = match &self.weights {
+            Some(weights) => Some(weights.clone()),
+            None => self.pack(cx, inputs.tensor(1)?)?.map(Arc::new),
+        };
+        match (packed, resolved.geometry(x.shape())) {
+            (Some(weights), Some(geometry)) => {
+                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, Activation::None, &mut y);
+            }
+            (_, None) if self.weights.is_some() => {
+                return Err(OpError::unsupported(format!("a convolution over an input of shape {}", x.shape())));
+            }
+            _ => resolved.convolve(cx, values, inputs.slice(1)?, bias, &mut y)?,
+        }
+        Ok(y.freeze())
+    }
+
+    fn convolve_f64(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Tensor, OpError> {
+        let (x, w, b) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.opt_tensor(2)?);
+        let resolved = self.resolve(x.shape(), w.shape(), b.map(Tensor::shape))?;
+        let mut y = cx.uninit::<f64>(resolved.shape.clone())?;
+        let bias = b.map(Tensor::as_slice::<f64>).transpose()?;
+        resolved.convolve(cx, x.as_slice()?, w.as_slice()?, bias, &mut y)?;
+        Ok(y.freeze())
+    }
+}
+
+/// A convolution with everything resolved.
+struct Resolved {
+    groups: usize,
+    out_channels: usize,
+    /// Input channels of one group.
+    group_channels: usize,
+    axes: WindowAxes,
+    shape: Shape,
+}
+
+impl Resolved {
+    /// The sizes as the kernel takes them, if it does.
+    fn geometry(&self, x: &Shape) -> Option<ConvGeometry> {
+        let along = |f: fn(&WindowAxis) -> usize| -> SmallVec<[usize; 3]> { self.axes.iter().map(f).collect() };
+        let window = kernel::Window {
+            kernel: &along(|a| a.kernel),
+            strides: &along(|a| a.stride),
+            dilations: &along(|a| a.dilation),
+            pads_begin: &along(|a| a.pad_begin),
+            pads_end: &along(|a| a.pad_end),
+        };
+        ConvGeometry::new(x[0], x[1], self.out_channels, self.groups, &x[2..], window).ok()
+    }
+
+    /// The definition, plane by plane.
+    fn convolve<T: Element + Float>(
+        &self,
+        cx: &EvalCx<'_>,
+        x: &[T],
+        w: &[T],
+        bias: Option<&[T]>,
+        y: &mut [T],
+    ) -> Result<(), OpError> {
+        let plane: usize = self.axes.iter().map(|a| a.input).product();
+        let taps: usize = self.axes.iter().map(|a| a.kernel).product();
+        let windows: usize = self.axes.iter().map(|a| a.output).product();
+        if windows == 0 {
+            return Ok(());
+        }
+        let filters_each = self.out_channels / self.groups;
+        let ns_per_element = (self.group_channels * taps) as f64;
+        parallel::fill(cx, y, ns_per_element, |start, piece| {
+            for (i, y) in piece.iter_mut().enumerate().map(|(i, y)| (start + i, y)) {
+                let (image_channel, window) = (i / windows, i % windows);
+                let (image, channel) = (image_channel / self.out_channels, image_channel % self.out_channels);
+                let first = (image * self.groups + channel / filters_each) * self.group_channels;
+                let mut sum = bias.map_or(T::zero(), |b| b[channel]);
+                for_each_tap(&self.axes, &window_at(&self.axes, window), |tap, position| {
+                    for c in 0..self.group_channels {
+                        let weight = w[(channel * self.group_channels + c) * taps + tap];
+                        sum = sum + weight * x[(first + c) * plane + position];
+                    }
+                });
+                *y = sum;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{eval, tensor};
+    use planish_ir::Attributes;
+
+    #[test]
+    fn windows_groups_and_pads() {
+        struct Case {
+            x: &'static [usize],
+            w: &'static [usize],
+            attributes: Attributes,
+            expected: (&'static [usize], &'static [f64]),
+        }
+        let none = Attributes::new;
+        for Case { x, w, attributes, expected } in [
+            Case { x: &[1, 1, 3], w: &[1, 1, 2], attributes: none(), expected: (&[1, 1, 2], &[1., 2.]) },
+            Case {
+                x: &[1, 1, 3],
+                w: &[1, 1, 3],
+                attributes: none().with("pads", vec![1, 1]),
+                expected: (&[1, 1, 3], &[2., 5., 2.]),
+            },
+            Case {
+                x: &[1, 1, 3],
+                w: &[1, 1, 3],
+                attributes: none().with("auto_pad", "SAME_LOWER").with("strides", vec![2]),
+                expected: (&[1, 1, 2], &[2., 2.]),
+            },
+            Case {
+                x: &[1, 2, 2],
+                w: &[2, 1, 1],
+                attributes: none().with("group", 2),
+                expected: (&[1, 2, 2], &[0., 0., 2., 3.]),
+            },
+            Case { x: &[1, 2, 2], w: &[1, 2, 1], attributes: none(), expected: (&[1, 1, 2], &[2., 3.]) },
+            Case {
+                x: &[1, 1, 3, 3],
+                w: &[1, 1, 2, 2],
+                attributes: none().with("dilations", vec![2, 2]),
+                expected: (&[1, 1, 1, 1], &[0. + 2. + 2. * 6. + 3. * 8.]),
+            },
+            Case { x: &[0, 1, 3], w: &[1, 1, 2], attributes: none(), expected: (&[0, 1, 2], &[]) },
+        ] {
+            let counted =
+                |dims: &[usize]| -> Vec<f64> { (0..dims.iter().product()).map(|i: usize| i as f64).collect() };
+            let y = eval("Conv", attributes.clone(), &[tensor(x, &counted(x)), tensor(w, &counted(w))]).unwrap();
+            assert_eq!((y.shape().dims(), y.as_slice::<f64>().unwrap()), expected);
+            let narrow = |dims: &[usize]| -> Vec<f32> { counted(dims).iter().map(|&v| v as f32).collect() };
+            let y = eval("Conv", attributes, &[tensor(x, &narrow(x)), tensor(w, &narrow(w))]).unwrap();
+            let y: Vec<f64> = y.as_slice::<f32>().unwrap().iter().map(|&v| f64::from(v)).collect();
+            assert_eq!(y, expected.1);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let x = tensor(&[1, 2, 3], &[0f32; 6]);
+        for (w, attributes) in [
+            (&[1, 1, 1][..], Attributes::new()),
+            (&[1, 2, 4][..], Attributes::new()),
+            (&[1, 2, 2][..], Attributes::new().with("kernel_shape", vec![3])),
+            (&[1, 2, 2][..], Attributes::new().with("strides", vec![0])),
+            (&[1, 2, 2][..], Attributes::new().with("group", 0)),
+            (&[1, 2, 2][..], Attributes::new().with("pads", vec![-1, 0])),
+            (&[1, 2, 1, 1][..], Attributes::new()),
+        ] {
+            let size = w.iter().product();
+            assert!(eval("Conv", attributes, &[x.clone(), tensor(w, &vec![0f32; size])]).is_err());
+        }
+    }
+}
