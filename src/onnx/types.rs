@@ -1,0 +1,107 @@
+//! Types in messages: `TypeProto` and `ir::Type`, both ways.
+
+use crate::onnx::error::ImportError;
+use crate::onnx::proto::tensor_shape_proto::{self, Dimension};
+use crate::onnx::proto::{TensorShapeProto, TypeProto, type_proto};
+use crate::onnx::tensor::dtype_from_code;
+use planish_ir::{Dim, Type};
+
+/// The deepest nesting of sequences, optionals and maps in one type.
+const MAX_TYPE_DEPTH: usize = 32;
+
+/// The type that a message declares. What it leaves open is unknown; sparse and opaque types are unknown altogether.
+pub fn type_from_proto(proto: &TypeProto) -> Result<Type, ImportError> {
+    read_type(Some(proto), MAX_TYPE_DEPTH)
+}
+
+fn read_type(proto: Option<&TypeProto>, depth_left: usize) -> Result<Type, ImportError> {
+    let Some(depth_left) = depth_left.checked_sub(1) else {
+        return Err(ImportError::limit(format!("a type is nested deeper than {MAX_TYPE_DEPTH}")));
+    };
+    let nested = |proto: &Option<Box<TypeProto>>| read_type(proto.as_deref(), depth_left).map(Box::new);
+    Ok(match proto.and_then(|p| p.value.as_ref()) {
+        None => Type::Unknown,
+        Some(type_proto::Value::TensorType(tensor)) => {
+            let dtype = if tensor.elem_type == 0 { None } else { Some(dtype_from_code(tensor.elem_type)?) };
+            let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(read_dimension).collect());
+            Type::Tensor { dtype, shape }
+        }
+        Some(type_proto::Value::SequenceType(sequence)) => Type::Sequence(nested(&sequence.elem_type)?),
+        Some(type_proto::Value::OptionalType(optional)) => Type::Optional(nested(&optional.elem_type)?),
+        Some(type_proto::Value::MapType(map)) => Type::Map(dtype_from_code(map.key_type)?, nested(&map.value_type)?),
+        Some(type_proto::Value::SparseTensorType(_) | type_proto::Value::OpaqueType(_)) => Type::Unknown,
+    })
+}
+
+/// Some exporters write −1 for a length they do not know.
+fn read_dimension(dimension: &Dimension) -> Dim {
+    match &dimension.value {
+        Some(tensor_shape_proto::dimension::Value::DimValue(length)) if *length >= 0 => Dim::known(*length),
+        Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dim::parse(name),
+        _ => Dim::unknown(),
+    }
+}
+
+/// The message for a type; an unknown type is an empty one.
+pub fn type_to_proto(ty: &Type) -> TypeProto {
+    let nested = |ty: &Type| Some(Box::new(type_to_proto(ty)));
+    let value = match ty {
+        Type::Unknown => None,
+        Type::Tensor { dtype, shape } => Some(type_proto::Value::TensorType(type_proto::Tensor {
+            elem_type: dtype.map_or(0, |d| d.to_onnx()),
+            shape: shape.as_ref().map(|dims| TensorShapeProto { dim: dims.iter().map(write_dimension).collect() }),
+        })),
+        Type::Sequence(element) => {
+            Some(type_proto::Value::SequenceType(Box::new(type_proto::Sequence { elem_type: nested(element) })))
+        }
+        Type::Optional(element) => {
+            Some(type_proto::Value::OptionalType(Box::new(type_proto::Optional { elem_type: nested(element) })))
+        }
+        Type::Map(key, value) => Some(type_proto::Value::MapType(Box::new(type_proto::Map {
+            key_type: key.to_onnx(),
+            value_type: nested(value),
+        }))),
+    };
+    TypeProto { denotation: String::new(), value }
+}
+
+fn write_dimension(dim: &Dim) -> Dimension {
+    use tensor_shape_proto::dimension::Value;
+    let value = match dim.as_known() {
+        Some(length) => Some(Value::DimValue(length)),
+        None if dim.is_unknown() => None,
+        None => Some(Value::DimParam(dim.to_string())),
+    };
+    Dimension { denotation: String::new(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planish_tensor::DType;
+
+    #[test]
+    fn types_survive_a_round_trip() {
+        let tensor = Type::shaped(DType::F32, [Dim::symbol("batch"), Dim::known(3), Dim::unknown(), Dim::parse("a + b")]);
+        let cases = [
+            Type::Unknown,
+            Type::Tensor { dtype: None, shape: None },
+            Type::tensor(DType::String),
+            Type::Optional(Box::new(Type::Sequence(Box::new(tensor.clone())))),
+            Type::Map(DType::I64, Box::new(tensor.clone())),
+            tensor,
+        ];
+        for ty in cases {
+            assert_eq!(type_from_proto(&type_to_proto(&ty)).unwrap(), ty);
+        }
+    }
+
+    #[test]
+    fn deep_types_are_refused() {
+        let mut ty = Type::tensor(DType::F32);
+        for _ in 0..MAX_TYPE_DEPTH {
+            ty = Type::Sequence(Box::new(ty));
+        }
+        assert!(type_from_proto(&type_to_proto(&ty)).is_err());
+    }
+}
