@@ -3,4 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod model;
 pub mod onnx;
+
+pub use model::{Model, ModelInfo};

@@ -45,6 +45,19 @@ impl Graph {
         Ok(conflicts)
     }
 
+    /// Infers what is known of the outputs of one node from what is kept of its inputs, and keeps it. Returns
+    /// contradictions. Whoever adds nodes in topological order has the whole graph inferred at the end.
+    pub fn infer_node(&mut self, id: NodeId) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        if self.node(id).operator().is_some() {
+            let facts = self.node_facts(id, |value| Some(self.fact(value)), &mut conflicts);
+            for (value, fact) in self.node_outputs(id).zip(facts) {
+                self.set_fact(value, fact);
+            }
+        }
+        conflicts
+    }
+
     /// What is known of the graph outputs if this much is known of the graph inputs, then of the captured values.
     pub fn infer_outputs(&self, inputs: &[Option<&Fact>]) -> Vec<Fact> {
         let Ok((table, _)) = self.infer_table(Some(inputs)) else {
@@ -62,7 +75,7 @@ impl Graph {
                 NodeKind::Input | NodeKind::Constant(_) => {
                     self.node_outputs(id).map(|v| self.fact(v).clone()).collect()
                 }
-                NodeKind::Operator(_) => self.infer_node(id, &table, &mut conflicts),
+                NodeKind::Operator(_) => self.node_facts(id, |value| table.get(value), &mut conflicts),
             };
             table.0[id.index()] = facts;
             if let Some(given) = given
@@ -78,11 +91,17 @@ impl Graph {
         Ok((table, conflicts))
     }
 
-    fn infer_node(&self, id: NodeId, table: &FactTable, conflicts: &mut Vec<Conflict>) -> SmallVec<[Fact; 1]> {
+    /// What is known of the outputs of an operator's node, `fact_of` being what is known of other values.
+    fn node_facts<'a>(
+        &'a self,
+        id: NodeId,
+        fact_of: impl Fn(ValueId) -> Option<&'a Fact>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> SmallVec<[Fact; 1]> {
         let node = self.node(id);
         let inputs = self.node_inputs(id);
-        let known: SmallVec<[Option<&Fact>; 4]> = inputs.iter().map(|v| table.get((*v)?)).collect();
-        let operator = node.operator().expect("infer_node is called for operators");
+        let known: SmallVec<[Option<&Fact>; 4]> = inputs.iter().map(|v| fact_of((*v)?)).collect();
+        let operator = node.operator().expect("node_facts is called for operators");
         let inferred = match operator.op() {
             Some(op) => op.infer(&Facts::new(&known, node.num_outputs())),
             None => Ok(Vec::new()),

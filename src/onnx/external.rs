@@ -389,7 +389,8 @@ mod tests {
         let path = folder("ranges");
         for is_mapped in [false, true] {
             let files = ExternalFiles::beneath(&path.join("model")).unwrap().mapped(is_mapped);
-            let entries = [entry("location", "w.bin"), entry("offset", "3"), entry("length", "2"), entry("basepath", "/")];
+            let entries =
+                [entry("location", "w.bin"), entry("offset", "3"), entry("length", "2"), entry("basepath", "/")];
             assert_eq!(load(&files, &entries, 2).unwrap().bytes(), &[3, 4]);
             assert_eq!(load(&files, &[entry("location", "./deep/w.bin")], 4).unwrap().bytes(), &[7; 4]);
             let again = load(&files, &entries, 2).unwrap();
@@ -424,7 +425,9 @@ mod tests {
         let path = folder("escape");
         let absolute = path.join("secret").display().to_string();
         let files = ExternalFiles::beneath(&path.join("model")).unwrap();
-        for location in ["../secret", "deep/../../secret", &absolute, "", ".", "deep", "deep/", "w.bin\0", "..\\secret", "C:w"] {
+        for location in
+            ["../secret", "deep/../../secret", &absolute, "", ".", "deep", "deep/", "w.bin\0", "..\\secret", "C:w"]
+        {
             let error = load(&files, &[entry("location", location)], 4).unwrap_err();
             assert_eq!(error.kind(), ImportErrorKind::External, "{location}: {error}");
         }

@@ -1,13 +1,17 @@
 //! ONNX files: bytes in, bytes out.
 //!
-//! [`proto`] holds the messages as the file has them; [`wire`] makes them from bytes that nobody vouches for. Then
-//! [`tensor`] and [`types`] turn single messages into what graphs hold, and back.
+//! [`proto`] holds the messages as the file has them; [`wire`] makes them from bytes that nobody vouches for;
+//! [`import`](mod@import) makes a graph of them. [`tensor`] and [`types`] turn single messages into what graphs hold, and
+//! back; [`external`] opens the files that hold tensors.
 
 mod error;
 pub mod external;
+pub mod import;
 pub mod proto;
 pub mod tensor;
 pub mod types;
+pub(crate) mod upgrade;
 pub mod wire;
 
 pub use error::{ImportError, ImportErrorKind};
+pub use import::{ImportOptions, import, import_bytes, import_file};

@@ -111,12 +111,8 @@ fn from_typed_field(proto: &TensorProto, memory: &Memory, dtype: DType, shape: S
         DType::F6E2M3 => bits!(u8, i8, F6E2M3),
         DType::F6E3M2 => bits!(u8, i8, F6E3M2),
         DType::U4 | DType::I4 | DType::F4E2M1 | DType::U2 | DType::I2 => packed(memory, dtype, shape, small),
-        DType::Complex64 => {
-            pairs(memory, shape, &proto.float_data, |re, im| Complex64 { re, im })
-        }
-        DType::Complex128 => {
-            pairs(memory, shape, &proto.double_data, |re, im| Complex128 { re, im })
-        }
+        DType::Complex64 => pairs(memory, shape, &proto.float_data, |re, im| Complex64 { re, im }),
+        DType::Complex128 => pairs(memory, shape, &proto.double_data, |re, im| Complex128 { re, im }),
         DType::String => strings(proto, shape),
     }
 }
@@ -183,7 +179,9 @@ fn strings(proto: &TensorProto, shape: Shape) -> Result<Tensor, ImportError> {
 pub(crate) fn utf8(bytes: &[u8]) -> Result<String, ImportError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(error) => Err(ImportError::caused(ImportErrorKind::Invalid, format!("a string is not UTF-8: {error}"), error)),
+        Err(error) => {
+            Err(ImportError::caused(ImportErrorKind::Invalid, format!("a string is not UTF-8: {error}"), error))
+        }
     }
 }
 
@@ -385,7 +383,8 @@ mod tests {
     #[test]
     fn sparse_tensors_become_dense() {
         let expected = [0.0f32, 0.0, 5.0, 0.0, 6.0, 0.0];
-        for case in [sparse(&[2, 4], &[2], &[5.0, 6.0], &[2, 3]), sparse(&[0, 2, 1, 1], &[2, 2], &[5.0, 6.0], &[2, 3])] {
+        for case in [sparse(&[2, 4], &[2], &[5.0, 6.0], &[2, 3]), sparse(&[0, 2, 1, 1], &[2, 2], &[5.0, 6.0], &[2, 3])]
+        {
             assert_eq!(dense(&case).unwrap().as_slice::<f32>().unwrap(), &expected);
         }
     }

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn types_survive_a_round_trip() {
-        let tensor = Type::shaped(DType::F32, [Dim::symbol("batch"), Dim::known(3), Dim::unknown(), Dim::parse("a + b")]);
+        let tensor =
+            Type::shaped(DType::F32, [Dim::symbol("batch"), Dim::known(3), Dim::unknown(), Dim::parse("a + b")]);
         let cases = [
             Type::Unknown,
             Type::Tensor { dtype: None, shape: None },

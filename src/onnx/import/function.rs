@@ -1,0 +1,153 @@
+//! Model-local functions: a call is replaced by the function's body.
+
+use super::frame::{CallFrame, Frame, FrameKind, Opsets};
+use super::{Importer, MAX_CALL_DEPTH, canonical_domain, order};
+use crate::onnx::error::ImportError;
+use crate::onnx::proto::{AttributeProto, FunctionProto, NodeProto};
+use planish_ir::ValueId;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Functions by domain, name and overload.
+pub(super) type Index<'a> = HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>;
+
+pub(super) fn index(functions: &[FunctionProto]) -> Result<Index<'_>, ImportError> {
+    let mut index = Index::new();
+    for function in functions {
+        let key = (canonical_domain(&function.domain), function.name.as_str(), function.overload.as_str());
+        if index.insert(key, function).is_some() {
+            return Err(ImportError::invalid(format!("two functions are named {}", describe(function))));
+        }
+    }
+    Ok(index)
+}
+
+fn describe(function: &FunctionProto) -> String {
+    let overload = if function.overload.is_empty() { String::new() } else { format!(":{}", function.overload) };
+    format!("{}::{}{overload}", function.domain, function.name)
+}
+
+impl<'a> Importer<'a> {
+    /// The function that a node calls, if it calls one.
+    pub(super) fn called(&self, node: &'a NodeProto) -> Option<&'a FunctionProto> {
+        if self.functions.is_empty() {
+            return None;
+        }
+        self.functions.get(&(canonical_domain(&node.domain), node.op_type.as_str(), node.overload.as_str())).copied()
+    }
+
+    /// Imports the body of `function` in place of `node`.
+    pub(super) fn inline(&mut self, node: &'a NodeProto, function: &'a FunctionProto) -> Result<(), ImportError> {
+        self.check_call(node, function)?;
+        let mut names = HashMap::new();
+        for (index, parameter) in function.input.iter().enumerate() {
+            let value = match node.input.get(index) {
+                Some(name) if !name.is_empty() => self.read(index, name)?,
+                _ => None,
+            };
+            names.insert(parameter.as_str(), value);
+        }
+        let call = CallFrame {
+            function,
+            prefix: self.node_name(node),
+            results: self.result_names(node, function),
+            attributes: self.call_attributes(node, function),
+        };
+        let opsets = match function.opset_import.is_empty() {
+            true => Rc::clone(&self.frame().opsets),
+            false => Rc::new(Opsets::new(&function.opset_import)?),
+        };
+        let value_info = function.value_info.iter().map(|info| (info.name.as_str(), info)).collect();
+        self.frames.push(Frame { names, value_info, opsets, kind: FrameKind::Call(Box::new(call)) });
+        let results = self.function_body(function).map_err(|e| e.at(format_args!("function {}", describe(function))));
+        self.frames.pop();
+        for (name, value) in node.output.iter().zip(results?).filter(|(name, _)| !name.is_empty()) {
+            self.define(name, Some(value))?;
+        }
+        Ok(())
+    }
+
+    /// Imports the nodes of a function; returns its results.
+    fn function_body(&mut self, function: &'a FunctionProto) -> Result<Vec<ValueId>, ImportError> {
+        for index in order::topological_order(&function.node)? {
+            self.node(&function.node[index])?;
+        }
+        let mut results = Vec::with_capacity(function.output.len());
+        for name in &function.output {
+            match self.resolve(name)? {
+                Some(Some(value)) => results.push(value),
+                _ => return Err(ImportError::invalid(format!("no node makes the output {name:?}"))),
+            }
+        }
+        Ok(results)
+    }
+
+    fn check_call(&self, node: &NodeProto, function: &'a FunctionProto) -> Result<(), ImportError> {
+        let calls = self.frames.iter().filter_map(|frame| match &frame.kind {
+            FrameKind::Call(call) => Some(call.function),
+            FrameKind::Graph(_) => None,
+        });
+        let mut depth = 0;
+        for caller in calls {
+            depth += 1;
+            if std::ptr::eq(caller, function) {
+                return Err(ImportError::invalid("the function calls itself"));
+            }
+        }
+        if depth >= MAX_CALL_DEPTH {
+            return Err(ImportError::limit(format!("functions are nested deeper than {MAX_CALL_DEPTH}")));
+        }
+        for (what, least, got) in
+            [("inputs", function.input.len(), node.input.len()), ("outputs", function.output.len(), node.output.len())]
+        {
+            if got > least {
+                return Err(ImportError::invalid(format!("the function has {least} {what}, the call {got}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the caller calls the function's results; one that it does not want gets no name of its own.
+    fn result_names(&mut self, node: &'a NodeProto, function: &'a FunctionProto) -> HashMap<&'a str, String> {
+        let mut names = HashMap::new();
+        for (result, wanted) in function.output.iter().zip(&node.output).filter(|(_, wanted)| !wanted.is_empty()) {
+            let name = self.value_name(wanted);
+            names.entry(result.as_str()).or_insert(name);
+        }
+        names
+    }
+
+    /// The values of the function's attributes: what the call gives, else the defaults.
+    fn call_attributes(
+        &self,
+        node: &'a NodeProto,
+        function: &'a FunctionProto,
+    ) -> HashMap<&'a str, &'a AttributeProto> {
+        let defaults = function.attribute_proto.iter().map(|default| (default.name.as_str(), default));
+        let mut attributes: HashMap<&str, &AttributeProto> = defaults.collect();
+        for given in &node.attribute {
+            match self.referred(given) {
+                Some(value) => attributes.insert(&given.name, value),
+                None => None,
+            };
+        }
+        attributes
+    }
+
+    /// The attribute itself, or that of the enclosing call which it refers to, if the call has it.
+    pub(super) fn referred(&self, attribute: &'a AttributeProto) -> Option<&'a AttributeProto> {
+        if attribute.ref_attr_name.is_empty() {
+            return Some(attribute);
+        }
+        self.call()?.attributes.get(attribute.ref_attr_name.as_str()).copied()
+    }
+
+    /// The name of a node in the graph.
+    pub(super) fn node_name(&self, node: &NodeProto) -> String {
+        let is_in_call = matches!(self.frames.last().map(|frame| &frame.kind), Some(FrameKind::Call(_)));
+        match self.call().filter(|_| is_in_call) {
+            Some(call) => format!("{}/{}", call.prefix, super::node_name(node)),
+            None => super::node_name(node).to_owned(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! From a model's message to a graph.
+//!
+//! Comes in: a [`ModelProto`], of which nothing is believed. Goes out: a [`Model`] whose graph verifies and holds every
+//! operator in its newest form, or an [`ImportError`] that names node and value. On the way initializers and `Constant`
+//! nodes become constants, model-local functions are inlined, values that bodies read from outside become captures, nodes
+//! are put in order, and older operator forms are upgraded (see [`upgrade`](crate::onnx::upgrade)).
+//!
+//! An operator that planish does not know, or cannot run with these attributes, is kept as it is: the graph can be looked
+//! at, and asked what it lacks.
+
+pub(crate) mod builder;
+mod frame;
+mod function;
+mod graph;
+mod node;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use crate::model::{Model, ModelInfo};
+use crate::onnx::error::ImportError;
+use crate::onnx::external::ExternalFiles;
+use crate::onnx::proto::{ModelProto, NodeProto, StringStringEntryProto};
+use crate::onnx::wire;
+use bytes::Bytes;
+use frame::{Frame, Opsets};
+use planish_ir::Registry;
+use planish_ops::StandardRegistry;
+use planish_tensor::{Memory, map_file, read_file};
+use std::fs::File;
+use std::path::Path;
+use std::rc::Rc;
+
+/// The deepest nesting of graphs in graphs.
+pub const MAX_SUBGRAPH_DEPTH: usize = 32;
+
+/// The deepest nesting of calls of model-local functions.
+pub const MAX_CALL_DEPTH: usize = 32;
+
+/// The most nodes of a model once its functions are inlined; a few functions that call each other twice could otherwise
+/// stand for any number.
+pub const MAX_EXPANDED_NODES: usize = wire::MAX_NODES;
+
+/// The most bytes of attributes that inlining functions may copy.
+pub const MAX_EXPANDED_ATTRIBUTE_BYTES: usize = 256 << 20;
+
+/// The newest version of ONNX's own operator set that is understood.
+pub const NEWEST_OPSET: i64 = 28;
+
+/// What an import may use.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// What the tensors are charged to. Contents that are shared with the file are not charged.
+    pub memory: Memory,
+    /// Maps the model's files into memory instead of reading them. See [`map_file`] for what that demands of them.
+    pub map_files: bool,
+}
+
+/// The memory of an import unless the caller says otherwise.
+const DEFAULT_MEMORY_BYTES: usize = 4 << 30;
+
+impl Default for ImportOptions {
+    fn default() -> ImportOptions {
+        ImportOptions { memory: Memory::with_limit(DEFAULT_MEMORY_BYTES), map_files: false }
+    }
+}
+
+/// Imports the model in a file, with the data files beneath the file's folder.
+pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Model, ImportError> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let limit = u64::try_from(wire::MAX_FILE_BYTES).unwrap_or(u64::MAX);
+        if options.map_files && file.metadata()?.is_file() { map_file(&file) } else { read_file(&mut file, limit) }
+    };
+    let bytes = read().map_err(|e| ImportError::io("cannot read", e).at(path.display()))?;
+    let external = ExternalFiles::beneath(path.parent().unwrap_or(Path::new("")))?.mapped(options.map_files);
+    let model = wire::decode_model(bytes).map_err(ImportError::from).and_then(|m| import(m, &external, options));
+    model.map_err(|e| e.at(path.display()))
+}
+
+/// Imports the model in `bytes`, which has no data files.
+pub fn import_bytes(bytes: Bytes, options: &ImportOptions) -> Result<Model, ImportError> {
+    import(wire::decode_model(bytes)?, &ExternalFiles::none(), options)
+}
+
+/// Imports a decoded model.
+pub fn import(mut model: ModelProto, external: &ExternalFiles, options: &ImportOptions) -> Result<Model, ImportError> {
+    let info = info(&model)?;
+    let Some(mut graph) = model.graph.take() else {
+        return Err(ImportError::invalid("the model has no graph"));
+    };
+    let functions = function::index(&model.functions)?;
+    let mut importer = Importer {
+        registry: &StandardRegistry,
+        external,
+        memory: &options.memory,
+        functions,
+        frames: Vec::new(),
+        nodes_left: MAX_EXPANDED_NODES,
+        attribute_bytes_left: MAX_EXPANDED_ATTRIBUTE_BYTES,
+    };
+    let initializers = importer.take_initializers(&mut graph)?;
+    let opsets = Rc::new(Opsets::new(&model.opset_import)?);
+    let (graph, warnings) = importer.main_graph(&graph, initializers, opsets)?;
+    graph.verify()?;
+    options.memory.trim();
+    Ok(Model { graph, info, warnings })
+}
+
+/// The state of an import.
+struct Importer<'a> {
+    registry: &'a dyn Registry,
+    external: &'a ExternalFiles,
+    memory: &'a Memory,
+    functions: function::Index<'a>,
+    /// The graph being imported, around it the graphs and function calls that it lies in, outermost first.
+    frames: Vec<Frame<'a>>,
+    nodes_left: usize,
+    attribute_bytes_left: usize,
+}
+
+fn info(model: &ModelProto) -> Result<ModelInfo, ImportError> {
+    if model.ir_version < 3 {
+        let version = model.ir_version;
+        return Err(ImportError::unsupported(format!(
+            "ir_version {version}: version 3 of the format or newer is needed"
+        )));
+    }
+    Ok(ModelInfo {
+        ir_version: model.ir_version,
+        producer_name: model.producer_name.clone(),
+        producer_version: model.producer_version.clone(),
+        domain: model.domain.clone(),
+        model_version: model.model_version,
+        doc: model.doc_string.clone(),
+        metadata: pairs(&model.metadata_props),
+        opset_imports: model.opset_import.iter().map(|o| (canonical_domain(&o.domain).to_owned(), o.version)).collect(),
+        has_training_info: !model.training_info.is_empty(),
+    })
+}
+
+fn pairs(entries: &[StringStringEntryProto]) -> Vec<(String, String)> {
+    entries.iter().map(|e| (e.key.clone(), e.value.clone())).collect()
+}
+
+/// ONNX's own domain has two spellings.
+fn canonical_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+/// What a node is called in messages: its name, or that of its first value.
+fn node_name(node: &NodeProto) -> &str {
+    if node.name.is_empty() {
+        node.output.iter().find(|o| !o.is_empty()).map_or("", String::as_str)
+    } else {
+        &node.name
+    }
+}

@@ -1,0 +1,1 @@
+//! What the importer makes of small models, and what it refuses.
