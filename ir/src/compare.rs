@@ -8,7 +8,7 @@ pub(crate) fn same_graph(a: &Graph, b: &Graph) -> bool {
     (&a.name, &a.doc, &a.metadata) == (&b.name, &b.doc, &b.metadata)
         && a.num_nodes() == b.num_nodes()
         && same_sources(a, b, a.inputs(), b.inputs())
-        && same_sources(a, b, a.captures(), b.captures())
+        && a.captures().map(|v| a.value_name(v)).eq(b.captures().map(|v| b.value_name(v)))
         && same_outputs(a, b)
         && a.nodes().all(|(id, _)| counterpart(a, id, b).is_some_and(|other| same_node(a, id, b, other)))
 }

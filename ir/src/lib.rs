@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod check;
 mod compare;
 pub mod dim;
 mod eval;
@@ -16,8 +17,10 @@ mod infer;
 mod interpret;
 mod op;
 mod schema;
+pub mod text;
 
 pub use attribute::{Attribute, AttributeKind, Attributes};
+pub use check::TypeProblem;
 pub use dim::Dim;
 pub use eval::{CancelToken, EvalCx, Inputs, OpError, Outputs, RunBody};
 pub use fact::{Fact, MAX_TRACKED_CONTENTS, Type};

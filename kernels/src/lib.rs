@@ -6,11 +6,14 @@
 //! [`Isa::current`]. Each fast kernel keeps a plain scalar twin as its definition and its test.
 
 pub mod conv;
+pub mod copy;
 pub mod elementwise;
 pub mod gemm;
 pub mod isa;
 pub mod norm;
+pub mod pool;
 pub mod reduce;
+pub mod rnn;
 pub mod simd;
 pub mod softmax;
 #[cfg(test)]

@@ -15,7 +15,6 @@ use planish_ir::{
     Outputs, Prepared, Schema, arg, int, opt, optional, string,
 };
 use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv};
-use planish_kernels::gemm::Activation;
 use planish_tensor::{DType, Element, Shape, Tensor};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -195,7 +194,7 @@ impl Conv {
         };
         match (packed, resolved.geometry(x.shape())) {
             (Some(weights), Some(geometry)) => {
-                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, Activation::None, &mut y);
+                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, None, &mut y);
             }
             (_, None) if self.weights.is_some() => {
                 return Err(OpError::unsupported(format!("a convolution over an input of shape {}", x.shape())));

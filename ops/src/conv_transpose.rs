@@ -13,7 +13,6 @@ use planish_ir::{
     Outputs, Schema, arg, int, opt, optional, string,
 };
 use planish_kernels::conv::{self as kernel, ConvGeometry};
-use planish_kernels::gemm::Activation;
 use planish_tensor::{DType, Element, Shape, Tensor};
 use smallvec::SmallVec;
 
@@ -186,7 +185,7 @@ impl ConvTranspose {
         let bias = b.map(Tensor::as_slice::<f32>).transpose()?;
         match resolved.geometry(x.shape()) {
             Some(geometry) => {
-                kernel::conv_transpose(&cx.threads, &geometry, values, filters, bias, Activation::None, &mut y);
+                kernel::conv_transpose(&cx.threads, &geometry, values, filters, bias, None, &mut y);
             }
             None => resolved.spread(cx, values, filters, bias, &mut y)?,
         }

@@ -72,6 +72,10 @@ pub trait Number: Element + PartialOrd {
     fn mul(self, other: Self) -> Self;
     /// a / b, integers rounding towards zero. An integer by 0 is 0: whoever must refuse it looks before.
     fn div(self, other: Self) -> Self;
+    /// What `div` leaves, with the sign of a. An integer by 0 is 0, as above.
+    fn rem(self, other: Self) -> Self;
+    /// What the quotient rounded down leaves, with the sign of b. An integer by 0 is 0, as above.
+    fn modulo(self, other: Self) -> Self;
     /// |a|.
     fn abs(self) -> Self;
     /// −a.
@@ -96,6 +100,7 @@ pub trait Number: Element + PartialOrd {
 
 macro_rules! integers {
     ($($t:ty: $abs:expr),*) => {$(
+        #[allow(unused_comparisons, reason = "unsigned types have no negative values")]
         impl Number for $t {
             const IS_INTEGER: bool = true;
             const ZERO: Self = 0;
@@ -117,6 +122,15 @@ macro_rules! integers {
             #[inline(always)]
             fn div(self, other: Self) -> Self {
                 if other == 0 { 0 } else { self.wrapping_div(other) }
+            }
+            #[inline(always)]
+            fn rem(self, other: Self) -> Self {
+                if other == 0 { 0 } else { self.wrapping_rem(other) }
+            }
+            #[inline(always)]
+            fn modulo(self, other: Self) -> Self {
+                let rest = Number::rem(self, other);
+                if rest != 0 && (rest < 0) != (other < 0) { rest.wrapping_add(other) } else { rest }
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -167,6 +181,22 @@ macro_rules! floats {
             #[inline(always)]
             fn div(self, other: Self) -> Self {
                 $narrow($widen(self) / $widen(other))
+            }
+            #[inline(always)]
+            fn rem(self, other: Self) -> Self {
+                $narrow($widen(self) % $widen(other))
+            }
+            #[inline(always)]
+            fn modulo(self, other: Self) -> Self {
+                let (a, b): ($wide, $wide) = ($widen(self), $widen(other));
+                let rest = a % b;
+                $narrow(if rest == 0.0 {
+                    rest.copysign(b)
+                } else if (rest < 0.0) != (b < 0.0) {
+                    rest + b
+                } else {
+                    rest
+                })
             }
             #[inline(always)]
             fn abs(self) -> Self {

@@ -31,7 +31,7 @@ pub const MAX_DEPTH: usize = 100;
 /// The most nodes that a file may hold, over all its graphs and functions.
 pub const MAX_NODES: usize = 1_000_000;
 
-/// The most attributes that one node may have; the operator with the most has about twenty.
+/// The most attributes that one node or function may have; the operator with the most has about twenty.
 pub const MAX_ATTRIBUTES_PER_NODE: usize = 256;
 
 /// The most memory, beside the file itself, that decoding a file of `file_bytes` may take.

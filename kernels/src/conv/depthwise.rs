@@ -7,7 +7,6 @@
 use std::ops::Range;
 
 use super::geometry::ConvGeometry;
-use crate::gemm::Activation;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Copied input that the nearest caches hold well.
@@ -29,7 +28,7 @@ pub(super) struct Depthwise<'a> {
     pub(super) input: &'a [f32],
     pub(super) weights: &'a [f32],
     pub(super) bias: f32,
-    pub(super) activation: Activation,
+    pub(super) bounds: (f32, f32),
     pub(super) output: &'a mut [f32],
     pub(super) scratch: &'a mut [f32],
 }
@@ -117,7 +116,7 @@ impl Kernel for Depthwise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { geometry, band, input, weights, bias, activation, output, scratch } = self;
+        let Self { geometry, band, input, weights, bias, bounds, output, scratch } = self;
         let [depth, height, width] = geometry.output;
         let row_step = geometry.strides[1] * band.row_len;
         let scratch = &mut scratch[..band.len];
@@ -131,11 +130,8 @@ impl Kernel for Depthwise<'_> {
                     for (i, row) in output.chunks_exact_mut(width).enumerate() {
                         let from = &scratch[i * row_step..];
                         let row = &mut row[columns.clone()];
-                        sum_row(s, from, &band.offsets, weights, bias, activation.bounds(), row);
+                        sum_row(s, from, &band.offsets, weights, bias, bounds, row);
                     }
-                }
-                if activation.bounds().is_none() {
-                    activation.apply(output);
                 }
             }
         }
@@ -150,11 +146,10 @@ fn sum_row<S: Simd>(
     offsets: &[usize],
     weights: &[f32],
     bias: f32,
-    bounds: Option<(f32, f32)>,
+    bounds: (f32, f32),
     row: &mut [f32],
 ) {
-    let (min, max) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-    let (min, max) = (s.splat(min), s.splat(max));
+    let (min, max) = (s.splat(bounds.0), s.splat(bounds.1));
     let mut start = 0;
     let mut wide = row.chunks_exact_mut(VECTORS * S::LANES);
     for out in wide.by_ref() {

@@ -16,7 +16,8 @@ pub use transpose::conv_transpose;
 
 use std::cell::Cell;
 
-use crate::gemm::{Activation, Bias, Epilogue, Left, MatRef, PackedA, Product, Right};
+use crate::elementwise::Unary;
+use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right, activate, bounds};
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
 use patches::Patches;
@@ -79,7 +80,7 @@ pub fn conv(
     x: &[f32],
     weights: &PackedConv,
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     conv_with(Isa::current(), threads, geometry, x, weights, bias, activation, y);
@@ -92,7 +93,7 @@ fn conv_with(
     x: &[f32],
     weights: &PackedConv,
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -121,7 +122,7 @@ fn conv_product(
     x: &[f32],
     groups: &[PackedA],
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     let (rows, columns) = (geometry.group_out(), geometry.output_plane());
@@ -179,12 +180,13 @@ fn conv_depthwise(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     let Some(band) = Band::new(geometry) else {
         return conv_scalar(geometry, x, weights, bias, activation, y);
     };
+    let bounds = bounds(activation);
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
@@ -203,11 +205,14 @@ fn conv_depthwise(
                 input: &x[in_channel * geometry.input_plane()..][..geometry.input_plane()],
                 weights: &weights[channel * taps..][..taps],
                 bias: bias.map_or(0.0, |bias| bias[channel]),
-                activation,
-                output: y,
+                bounds: bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+                output: &mut *y,
                 scratch: &mut scratch,
             };
             simd::dispatch_on(isa, kernel);
+            if bounds.is_none() {
+                activate(isa, activation, y);
+            }
         }
         BAND.set(scratch);
     });

@@ -2,7 +2,9 @@
 
 use super::check;
 use super::geometry::{ConvGeometry, coordinates};
-use crate::gemm::Activation;
+use crate::Isa;
+use crate::elementwise::Unary;
+use crate::gemm::activate;
 
 /// [`conv`](super::conv) by its definition; `weights` are output channels × input channels of a group × kernel.
 ///
@@ -13,7 +15,7 @@ pub fn conv_scalar(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -35,7 +37,7 @@ pub fn conv_scalar(
         }
         *y = sum;
     }
-    activation.apply(y);
+    activate(Isa::Scalar, activation, y);
 }
 
 /// Where in a channel of the input a tap of the window of the output at `position` lies.
@@ -55,7 +57,7 @@ pub fn conv_transpose_scalar(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -78,7 +80,7 @@ pub fn conv_transpose_scalar(
             }
         }
     }
-    activation.apply(y);
+    activate(Isa::Scalar, activation, y);
 }
 
 fn target(geometry: &ConvGeometry, position: [usize; 3], tap: usize) -> Option<usize> {

@@ -1,12 +1,13 @@
 //! Random geometries through the fast forms and the definition, on every instruction set that this machine has.
 
+use super::transpose::conv_transpose_with;
 use super::*;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 struct Case {
     geometry: ConvGeometry,
-    activation: Activation,
+    activation: Option<Unary>,
     has_bias: bool,
     threads: usize,
 }
@@ -25,16 +26,20 @@ fn check_case(case: &Case, transposed: bool) {
     let threads = Threads::new(case.threads).unwrap();
     let mut expected = vec![f32::NAN; geometry.output_len()];
     let mut found = expected.clone();
+    let (x, weights, activation) = (&x[..], &weights[..], case.activation);
     if transposed {
-        conv_transpose_scalar(geometry, &x, &weights, bias, case.activation, &mut expected);
-        conv_transpose(&threads, geometry, &x, &weights, bias, case.activation, &mut found);
-        return assert_eq!(found, expected, "{case:?}");
+        conv_transpose_scalar(geometry, x, weights, bias, activation, &mut expected);
+    } else {
+        conv_scalar(geometry, x, weights, bias, activation, &mut expected);
     }
-    conv_scalar(geometry, &x, &weights, bias, case.activation, &mut expected);
-    let packed = PackedConv::pack(geometry, &weights, &threads);
+    let packed = PackedConv::pack(geometry, weights, &threads);
     for isa in Isa::available() {
         found.fill(f32::NAN);
-        conv_with(isa, &threads, geometry, &x, &packed, bias, case.activation, &mut found);
+        if transposed {
+            conv_transpose_with(isa, &threads, geometry, x, weights, bias, activation, &mut found);
+        } else {
+            conv_with(isa, &threads, geometry, x, &packed, bias, activation, &mut found);
+        }
         assert_eq!(found, expected, "{isa}, {case:?}");
     }
 }
@@ -58,10 +63,10 @@ fn case(transposed: bool) -> impl Strategy<Value = Case> {
         (1usize..2, 1usize..4, 1usize..8, 1usize..3),
     ];
     let activation = prop::sample::select(vec![
-        Activation::None,
-        Activation::Relu,
-        Activation::Clip { min: -1.0, max: 2.0 },
-        Activation::LeakyRelu(0.25),
+        None,
+        Some(Unary::Relu),
+        Some(Unary::Clip { min: -1.0, max: 2.0 }),
+        Some(Unary::LeakyRelu { alpha: 0.25 }),
     ]);
     (channels, dims, activation, any::<bool>(), 1usize..4).prop_filter_map(
         "the window fits",
@@ -126,7 +131,7 @@ fn large_shapes_cross_every_block() {
             } else {
                 ConvGeometry::new(batch, ins, outs, groups, &input, window)
             };
-            let case = Case { geometry: geometry.unwrap(), activation: Activation::None, has_bias: true, threads: 2 };
+            let case = Case { geometry: geometry.unwrap(), activation: None, has_bias: true, threads: 2 };
             check_case(&case, transposed);
         }
     }
@@ -143,7 +148,7 @@ fn a_window_that_reaches_far_takes_no_more_memory() {
     };
     let case = Case {
         geometry: ConvGeometry::new(1, 2, 2, 2, &[3, 3], window).unwrap(),
-        activation: Activation::Relu,
+        activation: Some(Unary::Relu),
         has_bias: true,
         threads: 1,
     };
@@ -160,7 +165,7 @@ fn padding_does_not_hide_what_is_not_a_number() {
         let weights = vec![0.0; geometry.weights_len()];
         let packed = PackedConv::pack(&geometry, &weights, &Threads::single());
         let mut y = vec![0.0; 18];
-        conv(&Threads::single(), &geometry, &x, &packed, None, Activation::Relu, &mut y);
+        conv(&Threads::single(), &geometry, &x, &packed, None, Some(Unary::Relu), &mut y);
         for (i, y) in y.iter().enumerate() {
             let reached = (3..6).contains(&(i % 9)) && (groups == 1 || i < 9);
             assert_eq!(y.is_nan(), reached, "{groups} groups, output {i}");

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use super::check;
 use super::geometry::{ConvGeometry, coordinates};
-use crate::Threads;
-use crate::gemm::{Activation, Epilogue, MatRef, gemm};
+use crate::elementwise::Unary;
+use crate::gemm::{Epilogue, MatRef, activate, gemm_with};
+use crate::{Isa, Threads};
 
 /// Numbers that one task's columns may take; a single position may take more.
 const COLUMNS_LEN: usize = 128 * 1024;
@@ -31,7 +32,20 @@ pub fn conv_transpose(
     x: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    activation: Activation,
+    activation: Option<Unary>,
+    y: &mut [f32],
+) {
+    conv_transpose_with(Isa::current(), threads, geometry, x, weights, bias, activation, y);
+}
+
+pub(super) fn conv_transpose_with(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    activation: Option<Unary>,
     y: &mut [f32],
 ) {
     check(geometry, x, bias, y);
@@ -66,13 +80,13 @@ pub fn conv_transpose(
         let x = &x[image * x_len..][..x_len];
         let weights_len = geometry.group_in() * group_out * geometry.taps();
         let weights = &weights[group * weights_len..][..weights_len];
-        add_channels(geometry, x, weights, channels, y);
-        activation.apply(y);
+        add_channels(isa, geometry, x, weights, channels, y);
+        activate(isa, activation, y);
     });
 }
 
 /// Adds what one group of one image gives to some of the group's output channels.
-fn add_channels(geometry: &ConvGeometry, x: &[f32], weights: &[f32], channels: Range<usize>, y: &mut [f32]) {
+fn add_channels(isa: Isa, geometry: &ConvGeometry, x: &[f32], weights: &[f32], channels: Range<usize>, y: &mut [f32]) {
     let (taps, plane) = (geometry.taps(), geometry.input_plane());
     let (depth, rows) = (geometry.group_in(), channels.len() * taps);
     if depth == 0 || plane == 0 {
@@ -90,7 +104,7 @@ fn add_channels(geometry: &ConvGeometry, x: &[f32], weights: &[f32], channels: R
         let b = MatRef::new(&x[start..], depth, positions.len(), plane, 1);
         let columns = &mut columns[..rows * positions.len()];
         let epilogue = Epilogue::default();
-        gemm(&Threads::single(), 1.0, a, b, 0.0, columns, positions.len(), &epilogue);
+        gemm_with(isa, &Threads::single(), 1.0, a.into(), b.into(), 0.0, columns, positions.len(), &epilogue);
         for (row, column) in columns.chunks_exact(positions.len()).enumerate() {
             let y = &mut y[row / taps * geometry.output_plane()..][..geometry.output_plane()];
             add_tap(geometry, geometry.tap(row % taps), &positions, column, y);

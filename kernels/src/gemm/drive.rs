@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::buffer::Scratch;
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, activate, bounds};
 use super::matrix::{MatRef, PackedA, PackedB, Panels, pack_rows};
 use super::tile::{MR, NR, Store, Tile, TileKernel, kernel};
 use crate::{Isa, Threads};
@@ -94,7 +94,6 @@ impl Product<'_> {
         if self.rows == 0 || self.columns == 0 {
             return;
         }
-        let kernel = kernel(isa);
         let output = Output { start: c.as_mut_ptr(), row_stride: c_row_stride };
         let output = &output;
         let (row_tasks, column_tasks) = self.grid(threads);
@@ -103,7 +102,7 @@ impl Product<'_> {
             let columns = share(self.columns, NR, task % column_tasks, column_tasks);
             // SAFETY: `check` has compared every size, and tasks have disjoint rectangles of C.
             Scratch::with(|scratch| unsafe {
-                self.rectangle(kernel, rows, columns, *output, scratch);
+                self.rectangle(isa, rows, columns, *output, scratch);
             });
         });
     }
@@ -160,17 +159,18 @@ impl Product<'_> {
     /// `check` has passed, the rectangle lies in C and begins at whole panels, and nobody else touches it.
     unsafe fn rectangle(
         &self,
-        kernel: TileKernel,
+        isa: Isa,
         rows: Range<usize>,
         columns: Range<usize>,
         output: Output,
         scratch: &mut Scratch,
     ) {
+        let kernel = kernel(isa);
         let direct = self.reads_right_directly();
         let packs_right = !direct && !matches!(self.right, Right::Packed(_));
         let column_step = if packs_right { NC } else { NC_PACKED };
         let depth_step = if self.rows <= MR && !packs_right { self.depth.max(1) } else { even_step(self.depth, KC) };
-        let bounds = self.epilogue.activation.bounds();
+        let bounds = bounds(self.epilogue.activation);
         for columns in steps(columns, column_step) {
             for depth in steps_at_least_one(self.depth, depth_step) {
                 let is_first = depth.start == 0;
@@ -194,7 +194,7 @@ impl Product<'_> {
                     unsafe {
                         tiles(kernel, &left, &right, &rows, &columns, depth.len(), output, store);
                         if is_last && bounds.is_none() {
-                            self.activate(&rows, &columns, output);
+                            self.activate(isa, &rows, &columns, output);
                         }
                     }
                 }
@@ -285,14 +285,14 @@ impl Product<'_> {
     ///
     /// # Safety
     /// The block lies in C and nobody else touches it.
-    unsafe fn activate(&self, rows: &Range<usize>, columns: &Range<usize>, output: Output) {
+    unsafe fn activate(&self, isa: Isa, rows: &Range<usize>, columns: &Range<usize>, output: Output) {
         for row in rows.clone() {
             // SAFETY: the caller answers for the block, of which this is one row.
             let x = unsafe {
                 let start = output.start.add(row * output.row_stride + columns.start);
                 std::slice::from_raw_parts_mut(start, columns.len())
             };
-            self.epilogue.activation.apply(x);
+            activate(isa, self.epilogue.activation, x);
         }
     }
 }

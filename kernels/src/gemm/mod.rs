@@ -15,13 +15,14 @@ mod tile;
 mod tile_avx2;
 mod tile_portable;
 
-pub use epilogue::{Activation, Bias, Epilogue};
+pub use epilogue::{Bias, Epilogue};
 pub use generic::{Number, gemm_generic};
 pub use matrix::{MatRef, PackedA, PackedB};
 
 use crate::{Isa, Threads};
 
 pub(crate) use drive::{Left, Product, Right};
+pub(crate) use epilogue::{activate, bounds};
 pub(crate) use matrix::Panels;
 pub(crate) use tile::NR;
 
@@ -86,7 +87,7 @@ pub fn gemm<'a>(
     gemm_with(Isa::current(), threads, alpha, a.into(), b.into(), beta, c, c_row_stride, epilogue);
 }
 
-fn gemm_with(
+pub(crate) fn gemm_with(
     isa: Isa,
     threads: &Threads,
     alpha: f32,
@@ -128,7 +129,7 @@ pub fn gemm_scalar(
             let sum: f32 = (0..a.columns()).map(|k| a.at(row, k) * b.at(k, column)).sum();
             let old = if beta == 0.0 { 0.0 } else { beta * *c };
             let mut x = [alpha * sum + old + epilogue.bias.at(row, column)];
-            epilogue.activation.apply(&mut x);
+            activate(Isa::Scalar, epilogue.activation, &mut x);
             [*c] = x;
         }
     }

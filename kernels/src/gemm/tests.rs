@@ -1,6 +1,7 @@
 //! Every path of the product against its definition, on every instruction set that this machine has.
 
 use super::*;
+use crate::elementwise::Unary;
 use proptest::prelude::*;
 
 /// How an operand reaches the product.
@@ -22,7 +23,7 @@ struct Case {
     alpha: f32,
     beta: f32,
     bias: usize,
-    activation: Activation,
+    activation: Option<Unary>,
     threads: usize,
     seed: u32,
 }
@@ -105,14 +106,14 @@ fn form() -> impl Strategy<Value = Form> {
     prop::sample::select(vec![Form::RowMajor, Form::ColumnMajor, Form::Spread, Form::Packed])
 }
 
-fn activation() -> impl Strategy<Value = Activation> {
+fn activation() -> impl Strategy<Value = Option<Unary>> {
     prop::sample::select(vec![
-        Activation::None,
-        Activation::Relu,
-        Activation::Clip { min: -0.5, max: 0.25 },
-        Activation::LeakyRelu(0.1),
-        Activation::Sigmoid,
-        Activation::HardSwish,
+        None,
+        Some(Unary::Relu),
+        Some(Unary::Clip { min: -0.5, max: 0.25 }),
+        Some(Unary::LeakyRelu { alpha: 0.1 }),
+        Some(Unary::Sigmoid),
+        Some(Unary::HardSwish),
     ])
 }
 
@@ -160,7 +161,7 @@ fn a_product_larger_than_one_block_of_columns() {
         alpha: 1.0,
         beta: 0.0,
         bias: 1,
-        activation: Activation::None,
+        activation: None,
         threads: 2,
         seed: 3,
     };
@@ -176,7 +177,7 @@ fn nothing_not_a_number_is_lost() {
             let b = vec![0.0; 9 * 17];
             let mut c = vec![f32::NAN; 7 * 17];
             let (a, b) = (MatRef::row_major(&a, 7, 9), MatRef::row_major(&b, 9, 17));
-            let epilogue = Epilogue { activation: Activation::Relu, ..Epilogue::default() };
+            let epilogue = Epilogue { activation: Some(Unary::Relu), ..Epilogue::default() };
             gemm_with(isa, &Threads::single(), 1.0, a.into(), b.into(), 0.0, &mut c, 17, &epilogue);
             for (i, c) in c.iter().enumerate() {
                 assert_eq!(c.is_nan(), i / 17 == 1, "{isa}, element {i}: {c}");

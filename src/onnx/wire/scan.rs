@@ -109,11 +109,8 @@ impl Scan<'_> {
         let tag = self.varint("tag")?;
         let (number, wire_type) = (tag >> 3, tag & 7);
         if number == 0 || tag > u64::from(u32::MAX) {
-            return fault(
-                WireErrorKind::BadTag,
-                offset,
-                format!("field number {number} at byte {offset} does not exist"),
-            );
+            let what = format!("field number {number} at byte {offset} does not exist");
+            return fault(WireErrorKind::BadTag, offset, what);
         }
         if wire_type == WIRE_GROUP_START || wire_type == WIRE_GROUP_END {
             return fault(WireErrorKind::BadTag, offset, format!("group at byte {offset}; ONNX has none"));

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::{MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, WireError, WireErrorKind, WireMessage, decode, decode_model};
+use super::{
+    MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, WireError, WireErrorKind, WireMessage, decode,
+    decode_model,
+};
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, OptionalProto, SequenceProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
@@ -254,6 +257,21 @@ fn attributes_of_a_node_are_limited() {
     decode::<NodeProto>(with(MAX_ATTRIBUTES_PER_NODE).into()).expect("it is sound");
     let error = refused::<NodeProto>(with(MAX_ATTRIBUTES_PER_NODE + 1));
     assert_eq!(error.to_string(), "attribute[256]: more than 256 attributes at byte 512");
+}
+
+#[test]
+fn nodes_of_a_file_are_limited() {
+    let room = [&[0xa2, 0x3f][..], &[0x80, 0x80, 0x80, 0x08], &vec![0; 1 << 24]].concat(); // an unknown field
+    let nodes = [0x0a, 0x00].repeat(MAX_NODES + 1);
+    let error = refused::<GraphProto>([room, nodes].concat());
+    assert_eq!(error.kind(), WireErrorKind::TooMany);
+    assert!(error.to_string().starts_with("node[1000000]: more than 1000000 nodes at byte "), "{error}");
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_unread() {
+    let error = refused::<ModelProto>(vec![0; MAX_FILE_BYTES + 1]);
+    assert_eq!(error.to_string(), "ModelProto: 2147483648 bytes; a protobuf file holds at most 2147483647");
 }
 
 #[test]

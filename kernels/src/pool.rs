@@ -1,0 +1,293 @@
+//! Maximum and average pooling of planes of `f32`, in one or two dimensions.
+//!
+//! A window is separable: each output row first gathers the input rows under it, a vector at a time, and then the columns
+//! of what it gathered.
+
+use std::ops::Range;
+
+use crate::Isa;
+use crate::simd::{Kernel, Operand, Simd, dispatch_on, zip};
+
+/// How a window moves along one axis, with padding and output size already worked out.
+///
+/// Tap `k` of output `o` stands on input `o·stride + k·dilation - pad_begin`, or outside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Input places.
+    pub input: usize,
+    /// Output places.
+    pub output: usize,
+    /// Taps of the window.
+    pub kernel: usize,
+    /// Input places from one output to the next; at least 1.
+    pub stride: usize,
+    /// Input places from one tap to the next; at least 1.
+    pub dilation: usize,
+    /// Padding before the input.
+    pub pad_begin: usize,
+    /// Padding after the input; counts in averages that include padding.
+    pub pad_end: usize,
+}
+
+impl Window {
+    /// The missing axis of a one-dimensional pool.
+    pub const SINGLE: Window =
+        Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_begin: 0, pad_end: 0 };
+
+    /// The outputs that have this tap on the input, and the input place under the first of them.
+    fn reach(&self, tap: usize) -> (Range<usize>, usize) {
+        let shift = tap.saturating_mul(self.dilation);
+        let first = self.pad_begin.saturating_sub(shift).div_ceil(self.stride);
+        // o·stride + shift - pad_begin < input
+        let end = self.input.saturating_add(self.pad_begin).saturating_sub(shift).div_ceil(self.stride);
+        let outputs = first..end.min(self.output).max(first);
+        let start = first.saturating_mul(self.stride).saturating_add(shift).saturating_sub(self.pad_begin);
+        (outputs, start)
+    }
+
+    /// The input places under an output.
+    fn places(&self, output: usize) -> impl Iterator<Item = usize> + use<> {
+        let Window { input, kernel, stride, dilation, pad_begin, .. } = *self;
+        let first = output.saturating_mul(stride);
+        let padded = (0..kernel).map(move |tap| first.saturating_add(tap.saturating_mul(dilation)));
+        padded.filter_map(move |place| place.checked_sub(pad_begin)).filter(move |place| *place < input)
+    }
+
+    /// How many taps of an output stand on the input, or on it and its padding.
+    fn count(&self, output: usize, is_pad_included: bool) -> usize {
+        let taps_before = |end: usize| {
+            let first = output.saturating_mul(self.stride);
+            end.saturating_sub(first).div_ceil(self.dilation).min(self.kernel)
+        };
+        let input_end = self.pad_begin.saturating_add(self.input);
+        match is_pad_included {
+            true => taps_before(input_end.saturating_add(self.pad_end)),
+            false => taps_before(input_end) - taps_before(self.pad_begin),
+        }
+    }
+}
+
+/// What a pool makes of the values under a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// The greatest, or NaN where there is one; `-∞` of padding alone.
+    Max,
+    /// The mean of the values; NaN of padding alone.
+    Average,
+    /// The mean, with padding as zeros.
+    AverageWithPadding,
+}
+
+/// How many values of working space [`pool`] needs.
+pub fn scratch_len(columns: &Window) -> usize {
+    columns.input.saturating_add(columns.output)
+}
+
+/// Pools each plane of `x`, `rows.input × columns.input`, into a plane of `y`, `rows.output × columns.output`.
+///
+/// # Panics
+/// Where the lengths do not fit together, `scratch` is shorter than [`scratch_len`], or a stride or dilation is 0.
+pub fn pool(kind: Pool, x: &[f32], y: &mut [f32], rows: &Window, columns: &Window, scratch: &mut [f32]) {
+    pool_on(Isa::current(), kind, x, y, rows, columns, scratch);
+}
+
+/// [`pool`], with instructions of the caller's choice.
+pub fn pool_on(isa: Isa, kind: Pool, x: &[f32], y: &mut [f32], rows: &Window, columns: &Window, scratch: &mut [f32]) {
+    let [x_plane, y_plane] = [(rows.input, columns.input), (rows.output, columns.output)]
+        .map(|(rows, columns)| rows.checked_mul(columns).expect("a plane fits in memory"));
+    if y.is_empty() {
+        return;
+    }
+    assert!(y.len().is_multiple_of(y_plane), "the output is a whole number of planes");
+    assert_eq!(x.len(), y.len() / y_plane * x_plane, "a plane of input for each of output");
+    assert!([rows, columns].iter().all(|axis| axis.stride > 0 && axis.dilation > 0), "windows move");
+    let (row, rest) = scratch.split_at_mut(columns.input);
+    let counts = &mut rest[..columns.output];
+    for (output, count) in counts.iter_mut().enumerate() {
+        *count = columns.count(output, kind == Pool::AverageWithPadding) as f32;
+    }
+    dispatch_on(isa, Planes { kind, x, y, x_plane, y_plane, rows, columns, row, counts });
+}
+
+struct Planes<'a> {
+    kind: Pool,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    x_plane: usize,
+    y_plane: usize,
+    rows: &'a Window,
+    columns: &'a Window,
+    /// The input rows under the current output row, as one.
+    row: &'a mut [f32],
+    /// Taps that each output column averages over.
+    counts: &'a [f32],
+}
+
+impl Kernel for Planes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.kind {
+            Pool::Max => self.each_plane(
+                s,
+                f32::NEG_INFINITY,
+                |y, x| s.select(s.ne(y, y), y, s.max(y, x)),
+                |y, x| if y > x || y.is_nan() { y } else { x },
+                |_, _| {},
+            ),
+            Pool::Average | Pool::AverageWithPadding => {
+                let (rows, counts) = (*self.rows, self.counts);
+                let is_pad_included = self.kind == Pool::AverageWithPadding;
+                let divide = |output_row, y: &mut [f32]| {
+                    let count = s.splat(rows.count(output_row, is_pad_included) as f32);
+                    zip(s, Operand::Output, Operand::Slice(counts), y, |y, column_count| {
+                        s.div(y, s.mul(count, column_count))
+                    });
+                };
+                self.each_plane(s, 0.0, |y, x| s.add(y, x), |y, x| y + x, divide);
+            }
+        }
+    }
+}
+
+impl Planes<'_> {
+    /// `join` and its scalar twin `join_one` combine two values; `finish` is given each output row and its index.
+    #[inline(always)]
+    fn each_plane<S: Simd>(
+        self,
+        s: S,
+        neutral: f32,
+        join: impl Fn(S::F32, S::F32) -> S::F32,
+        join_one: impl Fn(f32, f32) -> f32,
+        finish: impl Fn(usize, &mut [f32]),
+    ) {
+        let Planes { x, y, x_plane, y_plane, rows, columns, row, .. } = self;
+        for (plane, y) in y.chunks_exact_mut(y_plane).enumerate() {
+            let x = &x[plane * x_plane..][..x_plane];
+            for (output_row, y) in y.chunks_exact_mut(columns.output).enumerate() {
+                row.fill(neutral);
+                for place in rows.places(output_row) {
+                    let x = &x[place * columns.input..][..columns.input];
+                    zip(s, Operand::Output, Operand::Slice(x), row, &join);
+                }
+                gather_columns(s, columns, row, y, neutral, &join, &join_one);
+                finish(output_row, y);
+            }
+        }
+    }
+}
+
+/// `y[o]` joins the values of `row` under the taps of output `o`.
+#[inline(always)]
+fn gather_columns<S: Simd>(
+    s: S,
+    columns: &Window,
+    row: &[f32],
+    y: &mut [f32],
+    neutral: f32,
+    join: impl Fn(S::F32, S::F32) -> S::F32,
+    join_one: impl Fn(f32, f32) -> f32,
+) {
+    y.fill(neutral);
+    for tap in 0..columns.kernel {
+        let (outputs, start) = columns.reach(tap);
+        if outputs.is_empty() {
+            continue;
+        }
+        let (y, x) = (&mut y[outputs], &row[start..]);
+        match columns.stride {
+            1 => zip(s, Operand::Output, Operand::Slice(&x[..y.len()]), y, &join),
+            // A constant step lets the compiler use vectors.
+            2 => y.iter_mut().zip(x.iter().step_by(2)).for_each(|(y, x)| *y = join_one(*y, *x)),
+            stride => y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = join_one(*y, *x)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::noise;
+    use proptest::prelude::*;
+
+    /// The definition, window by window.
+    fn reference(kind: Pool, x: &[f32], rows: &Window, columns: &Window) -> Vec<f64> {
+        let mut y = vec![];
+        for plane in x.chunks(rows.input * columns.input) {
+            for i in 0..rows.output {
+                for j in 0..columns.output {
+                    y.push(reference_window(kind, plane, rows, columns, i, j));
+                }
+            }
+        }
+        y
+    }
+
+    fn reference_window(kind: Pool, plane: &[f32], rows: &Window, columns: &Window, i: usize, j: usize) -> f64 {
+        let (mut values, mut padding) = (vec![], 0);
+        let place = |axis: &Window, output: usize, tap: usize| output * axis.stride + tap * axis.dilation;
+        let is_padded = |axis: &Window, place: usize| place < axis.pad_begin + axis.input + axis.pad_end;
+        for (a, b) in (0..rows.kernel).flat_map(|a| (0..columns.kernel).map(move |b| (a, b))) {
+            let (row, column) = (place(rows, i, a), place(columns, j, b));
+            let inner = (row.wrapping_sub(rows.pad_begin), column.wrapping_sub(columns.pad_begin));
+            if inner.0 < rows.input && inner.1 < columns.input {
+                values.push(f64::from(plane[inner.0 * columns.input + inner.1]));
+            } else if is_padded(rows, row) && is_padded(columns, column) {
+                padding += 1;
+            }
+        }
+        match kind {
+            Pool::Max => values.into_iter().fold(f64::NEG_INFINITY, f64::max),
+            Pool::Average => values.iter().sum::<f64>() / values.len() as f64,
+            Pool::AverageWithPadding => values.iter().sum::<f64>() / (values.len() + padding) as f64,
+        }
+    }
+
+    fn window() -> impl Strategy<Value = Window> {
+        let sizes = (1..40_usize, 1..5_usize, 1..4_usize, 1..3_usize, 0..4_usize, 0..4_usize, any::<bool>());
+        sizes.prop_map(|(input, kernel, stride, dilation, pad_begin, pad_end, is_ceil)| {
+            let extent = (kernel - 1) * dilation + 1;
+            let padded = (input + pad_begin + pad_end).max(extent);
+            let pad_end = padded - input - pad_begin;
+            let steps = if is_ceil { (padded - extent).div_ceil(stride) } else { (padded - extent) / stride };
+            Window { input, output: steps + 1, kernel, stride, dilation, pad_begin, pad_end }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_pool_equals_its_definition(rows in window(), columns in window(), planes in 1..3_usize) {
+            let x = noise(planes * rows.input * columns.input, 2.0);
+            let mut scratch = vec![f32::NAN; scratch_len(&columns)];
+            for kind in [Pool::Max, Pool::Average, Pool::AverageWithPadding] {
+                let truth = reference(kind, &x, &rows, &columns);
+                for isa in Isa::available() {
+                    let mut y = vec![f32::NAN; truth.len()];
+                    pool_on(isa, kind, &x, &mut y, &rows, &columns, &mut scratch);
+                    for (y, truth) in y.iter().map(|y| f64::from(*y)).zip(&truth) {
+                        let is_near = (y - truth).abs() < 1e-5 || y == *truth || y.is_nan() && truth.is_nan();
+                        prop_assert!(is_near, "{:?} on {}: expected {}, got {}", kind, isa, truth, y);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn max_keeps_nan() {
+        let columns = Window { input: 5, output: 3, kernel: 3, ..Window::SINGLE };
+        let mut y = [0.0; 3];
+        pool(Pool::Max, &[f32::NAN, 1.0, 2.0, 3.0, 4.0], &mut y, &Window::SINGLE, &columns, &mut [0.0; 8]);
+        assert!(y[0].is_nan());
+        assert_eq!(y[1..], [3.0, 4.0]);
+    }
+
+    #[test]
+    fn sizes_that_overflow_reach_nothing() {
+        let far = Window { kernel: 3, dilation: usize::MAX, ..Window::SINGLE };
+        assert_eq!(far.reach(0), (0..1, 0));
+        assert!(far.reach(2).0.is_empty());
+        assert_eq!(far.count(0, true), 1);
+    }
+}
