@@ -9,6 +9,7 @@ pub mod conv;
 pub mod copy;
 pub mod elementwise;
 pub mod gemm;
+pub mod int8;
 pub mod isa;
 pub mod norm;
 pub mod pool;

@@ -189,6 +189,26 @@ impl ConvGeometry {
         self.output
     }
 
+    /// The channels of the input.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// The channels of the output.
+    pub fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// The groups that share the channels.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// The same for a batch of one.
+    pub(crate) fn one_image(&self) -> Self {
+        Self { batch: 1, ..*self }
+    }
+
     /// The elements of one channel of the input.
     pub fn input_plane(&self) -> usize {
         self.input.iter().product()

@@ -20,7 +20,9 @@ use crate::elementwise::Unary;
 use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right, activate, bounds};
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
-use patches::Patches;
+
+pub(crate) use patches::Patches;
+pub(crate) use scalar::source as scalar_source;
 
 /// A convolution's weights, packed once.
 #[derive(Clone)]
@@ -51,7 +53,7 @@ impl PackedConv {
     pub fn pack(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
         assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
         let (group_in, group_out, taps) = (geometry.group_in(), geometry.group_out(), geometry.taps());
-        let form = if group_in == 1 && group_out <= MOST_DEPTHWISE_OUTPUTS {
+        let form = if Self::is_depthwise(geometry) {
             Form::Depthwise(weights.to_vec())
         } else {
             let depth = group_in * taps;
@@ -62,6 +64,11 @@ impl PackedConv {
             Form::Product(groups.collect())
         };
         Self { form, out_channels: geometry.out_channels, group_in, taps }
+    }
+
+    /// Whether such a convolution goes channel by channel.
+    pub(crate) fn is_depthwise(geometry: &ConvGeometry) -> bool {
+        geometry.group_in() == 1 && geometry.group_out() <= MOST_DEPTHWISE_OUTPUTS
     }
 
     /// The memory that the packed weights of `geometry` take.
@@ -86,7 +93,7 @@ pub fn conv(
     conv_with(Isa::current(), threads, geometry, x, weights, bias, activation, y);
 }
 
-fn conv_with(
+pub(crate) fn conv_with(
     isa: Isa,
     threads: &Threads,
     geometry: &ConvGeometry,
@@ -132,7 +139,7 @@ fn conv_product(
     let product = |threads: &Threads, image: usize, y: &mut [f32]| {
         let group = image % geometry.groups;
         let x = &x[image * x_len..][..x_len];
-        let patches = Patches::new(geometry, x);
+        let patches = Patches::new(geometry, x, 0.0);
         let right = if geometry.is_pointwise() {
             Right::Matrix(MatRef::row_major(x, depth, columns))
         } else {

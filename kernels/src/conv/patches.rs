@@ -1,6 +1,6 @@
 //! The patches that a convolution's windows cut from its input, as a matrix that is never written down whole.
 //!
-//! Its row `channel · taps + tap` and column `output position` hold what that tap of that output's window lies on, or zero.
+//! Its row `channel · taps + tap` and column `output position` hold what that tap of that output's window lies on, or padding.
 //! The product packs it block by block, straight from the input.
 
 use std::ops::Range;
@@ -9,9 +9,10 @@ use super::geometry::{ConvGeometry, coordinates};
 use crate::gemm::{NR, Panels};
 
 /// The patches of one group of channels of one image.
-pub(super) struct Patches<'a> {
+pub(crate) struct Patches<'a, T> {
     geometry: &'a ConvGeometry,
-    image: &'a [f32],
+    image: &'a [T],
+    padding: T,
 }
 
 /// Where the columns of one panel lie on a channel of the input, for one tap.
@@ -27,12 +28,22 @@ enum Lanes {
 /// Beyond every channel: the geometry keeps channels much smaller.
 const PADDING: u32 = u32::MAX;
 
-impl<'a> Patches<'a> {
+impl<'a, T: Copy> Patches<'a, T> {
     /// # Panics
     /// If `image` is not one group's channels.
-    pub(super) fn new(geometry: &'a ConvGeometry, image: &'a [f32]) -> Self {
+    pub(crate) fn new(geometry: &'a ConvGeometry, image: &'a [T], padding: T) -> Self {
         assert_eq!(image.len(), geometry.group_in() * geometry.input_plane());
-        Self { geometry, image }
+        Self { geometry, image, padding }
+    }
+
+    /// What lies beyond the input.
+    pub(crate) fn padding(&self) -> T {
+        self.padding
+    }
+
+    /// The matrix's rows.
+    pub(crate) fn depth(&self) -> usize {
+        self.geometry.group_in() * self.geometry.taps()
     }
 
     /// Where the columns at `positions` lie for `tap`.
@@ -54,14 +65,19 @@ impl<'a> Patches<'a> {
             Lanes::Scattered(lanes)
         }
     }
-}
 
-impl Panels for Patches<'_> {
-    fn pack(&self, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+    /// Calls `line(panel, row, values)` for every row in `depth` of every panel of [`NR`] columns that `columns` are cut
+    /// into; columns beyond the last are padding.
+    #[inline]
+    pub(crate) fn for_each_line(
+        &self,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        mut line: impl FnMut(usize, usize, &[T; NR]),
+    ) {
         let geometry = self.geometry;
         let (plane, taps) = (geometry.input_plane(), geometry.taps());
-        let panels = out.as_chunks_mut::<NR>().0.chunks_exact_mut(depth.len());
-        for (start, panel) in columns.clone().step_by(NR).zip(panels) {
+        for (panel, start) in columns.clone().step_by(NR).enumerate() {
             let mut positions = [[0; 3]; NR];
             let width = NR.min(columns.end - start);
             let mut position = coordinates(start, geometry.output);
@@ -72,17 +88,16 @@ impl Panels for Patches<'_> {
             for tap in 0..taps {
                 let lanes = self.lanes(&positions[..width], geometry.tap(tap));
                 let first_channel = depth.start.saturating_sub(tap).div_ceil(taps);
-                for channel in first_channel.. {
-                    let row = channel * taps + tap;
-                    if row >= depth.end {
-                        break;
-                    }
-                    let line = &mut panel[row - depth.start];
-                    let channel = &self.image[channel * plane..][..plane];
+                for row in (first_channel * taps + tap..depth.end).step_by(taps) {
+                    let channel = &self.image[row / taps * plane..][..plane];
                     match &lanes {
-                        Lanes::Contiguous(from) => line.copy_from_slice(&channel[*from..][..NR]),
-                        Lanes::Scattered(lanes) => gather(line, channel, lanes),
-                        Lanes::Padding => line.fill(0.0),
+                        Lanes::Contiguous(from) => {
+                            if let Some(values) = channel[*from..].first_chunk() {
+                                line(panel, row, values);
+                            }
+                        }
+                        Lanes::Scattered(lanes) => line(panel, row, &gather(channel, lanes, self.padding)),
+                        Lanes::Padding => line(panel, row, &[self.padding; NR]),
                     }
                 }
             }
@@ -90,11 +105,19 @@ impl Panels for Patches<'_> {
     }
 }
 
-#[inline]
-fn gather(line: &mut [f32; NR], channel: &[f32], lanes: &[u32; NR]) {
-    for (x, &lane) in line.iter_mut().zip(lanes) {
-        *x = channel.get(lane as usize).copied().unwrap_or(0.0);
+impl Panels for Patches<'_, f32> {
+    fn pack(&self, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+        let lines = out.as_chunks_mut::<NR>().0;
+        let (first, panel_len) = (depth.start, depth.len());
+        self.for_each_line(depth, columns, |panel, row, line| {
+            lines[panel * panel_len + row - first] = *line;
+        });
     }
+}
+
+#[inline]
+fn gather<T: Copy>(channel: &[T], lanes: &[u32; NR], padding: T) -> [T; NR] {
+    lanes.map(|lane| channel.get(lane as usize).copied().unwrap_or(padding))
 }
 
 /// Moves on to the next element of a volume.

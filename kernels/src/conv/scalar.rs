@@ -22,14 +22,13 @@ pub fn conv_scalar(
     let (taps, plane) = (geometry.taps(), geometry.output_plane());
     let group_in = geometry.group_in();
     for (i, y) in y.iter_mut().enumerate() {
-        let position = coordinates(i % plane, geometry.output);
         let out_channel = i / plane % geometry.out_channels;
         let image = i / plane / geometry.out_channels;
         let first_channel = image * geometry.in_channels + out_channel / geometry.group_out() * group_in;
         let mut sum = bias.map_or(0.0, |bias| bias[out_channel]);
         for channel in 0..group_in {
             for tap in 0..taps {
-                if let Some(source) = source(geometry, position, tap) {
+                if let Some(source) = source(geometry, i % plane, tap) {
                     sum += weights[(out_channel * group_in + channel) * taps + tap]
                         * x[(first_channel + channel) * geometry.input_plane() + source];
                 }
@@ -40,9 +39,9 @@ pub fn conv_scalar(
     activate(Isa::Scalar, activation, y);
 }
 
-/// Where in a channel of the input a tap of the window of the output at `position` lies.
-pub(crate) fn source(geometry: &ConvGeometry, position: [usize; 3], tap: usize) -> Option<usize> {
-    let tap = geometry.tap(tap);
+/// Where in a channel of the input tap `tap` of the window of output `position` lies.
+pub(crate) fn source(geometry: &ConvGeometry, position: usize, tap: usize) -> Option<usize> {
+    let (position, tap) = (coordinates(position, geometry.output), geometry.tap(tap));
     let source = |dim: usize| geometry.source(dim, position[dim], tap[dim]);
     let [_, height, width] = geometry.input;
     Some((source(0)? * height + source(1)?) * width + source(2)?)

@@ -337,7 +337,7 @@ unsafe fn tiles(
 }
 
 /// Share `index` of `count` of `0..total`, beginning at a multiple of `panel`.
-fn share(total: usize, panel: usize, index: usize, count: usize) -> Range<usize> {
+pub(crate) fn share(total: usize, panel: usize, index: usize, count: usize) -> Range<usize> {
     let panels = total.div_ceil(panel);
     let bound = |index: usize| (panels * index / count * panel).min(total);
     bound(index)..bound(index + 1)
@@ -349,7 +349,8 @@ fn even_step(total: usize, limit: usize) -> usize {
     total.div_ceil(pieces).max(1)
 }
 
-fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+/// `range` in pieces of `step`, the last one shorter.
+pub(crate) fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(step).map(move |start| start..end.min(start + step))
 }

@@ -21,7 +21,7 @@ pub use matrix::{MatRef, PackedA, PackedB};
 
 use crate::{Isa, Threads};
 
-pub(crate) use drive::{Left, Product, Right};
+pub(crate) use drive::{Left, Product, Right, share, steps};
 pub(crate) use epilogue::{activate, bounds};
 pub(crate) use matrix::Panels;
 pub(crate) use tile::NR;
