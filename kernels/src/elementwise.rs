@@ -346,7 +346,7 @@ impl Kernel for BinaryKernel<'_> {
                 b,
                 y,
                 #[inline(always)]
-                |a, b| s.select(s.ne(a, a), a, s.min(a, b)),
+                |a, b| s.minimum(a, b),
             ),
             Binary::Max => zip(
                 s,
@@ -354,7 +354,7 @@ impl Kernel for BinaryKernel<'_> {
                 b,
                 y,
                 #[inline(always)]
-                |a, b| s.select(s.ne(a, a), a, s.max(a, b)),
+                |a, b| s.maximum(a, b),
             ),
             Binary::PRelu => zip(
                 s,

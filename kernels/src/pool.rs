@@ -1,7 +1,7 @@
 //! Maximum and average pooling of planes of `f32`, in one or two dimensions.
 //!
 //! A window is separable: each output row first gathers the input rows under it, a vector at a time, and then the columns
-//! of what it gathered.
+//! of what it gathered, which a stride beyond 1 first brings into an order that vectors can follow.
 
 use std::ops::Range;
 
@@ -80,7 +80,7 @@ pub enum Pool {
 
 /// How many values of working space [`pool`] needs.
 pub fn scratch_len(columns: &Window) -> usize {
-    columns.input.saturating_add(columns.output)
+    columns.input.saturating_mul(2).saturating_add(columns.output)
 }
 
 /// Pools each plane of `x`, `rows.input × columns.input`, into a plane of `y`, `rows.output × columns.output`.
@@ -102,11 +102,12 @@ pub fn pool_on(isa: Isa, kind: Pool, x: &[f32], y: &mut [f32], rows: &Window, co
     assert_eq!(x.len(), y.len() / y_plane * x_plane, "a plane of input for each of output");
     assert!([rows, columns].iter().all(|axis| axis.stride > 0 && axis.dilation > 0), "windows move");
     let (row, rest) = scratch.split_at_mut(columns.input);
+    let (phases, rest) = rest.split_at_mut(columns.input);
     let counts = &mut rest[..columns.output];
     for (output, count) in counts.iter_mut().enumerate() {
         *count = columns.count(output, kind == Pool::AverageWithPadding) as f32;
     }
-    dispatch_on(isa, Planes { kind, x, y, x_plane, y_plane, rows, columns, row, counts });
+    dispatch_on(isa, Planes { kind, x, y, x_plane, y_plane, rows, columns, row, phases, counts });
 }
 
 struct Planes<'a> {
@@ -119,6 +120,8 @@ struct Planes<'a> {
     columns: &'a Window,
     /// The input rows under the current output row, as one.
     row: &'a mut [f32],
+    /// The same in the order of [`split_phases`].
+    phases: &'a mut [f32],
     /// Taps that each output column averages over.
     counts: &'a [f32],
 }
@@ -129,13 +132,7 @@ impl Kernel for Planes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.kind {
-            Pool::Max => self.each_plane(
-                s,
-                f32::NEG_INFINITY,
-                |y, x| s.select(s.ne(y, y), y, s.max(y, x)),
-                |y, x| if y > x || y.is_nan() { y } else { x },
-                |_, _| {},
-            ),
+            Pool::Max => self.each_plane(s, f32::NEG_INFINITY, |y, x| s.maximum(y, x), |_, _| {}),
             Pool::Average | Pool::AverageWithPadding => {
                 let (rows, counts) = (*self.rows, self.counts);
                 let is_pad_included = self.kind == Pool::AverageWithPadding;
@@ -145,24 +142,23 @@ impl Kernel for Planes<'_> {
                         s.div(y, s.mul(count, column_count))
                     });
                 };
-                self.each_plane(s, 0.0, |y, x| s.add(y, x), |y, x| y + x, divide);
+                self.each_plane(s, 0.0, |y, x| s.add(y, x), divide);
             }
         }
     }
 }
 
 impl Planes<'_> {
-    /// `join` and its scalar twin `join_one` combine two values; `finish` is given each output row and its index.
+    /// `join` combines two values; `finish` is given each output row and its index.
     #[inline(always)]
     fn each_plane<S: Simd>(
         self,
         s: S,
         neutral: f32,
         join: impl Fn(S::F32, S::F32) -> S::F32,
-        join_one: impl Fn(f32, f32) -> f32,
         finish: impl Fn(usize, &mut [f32]),
     ) {
-        let Planes { x, y, x_plane, y_plane, rows, columns, row, .. } = self;
+        let Planes { x, y, x_plane, y_plane, rows, columns, row, phases, .. } = self;
         for (plane, y) in y.chunks_exact_mut(y_plane).enumerate() {
             let x = &x[plane * x_plane..][..x_plane];
             for (output_row, y) in y.chunks_exact_mut(columns.output).enumerate() {
@@ -171,14 +167,38 @@ impl Planes<'_> {
                     let x = &x[place * columns.input..][..columns.input];
                     zip(s, Operand::Output, Operand::Slice(x), row, &join);
                 }
-                gather_columns(s, columns, row, y, neutral, &join, &join_one);
+                let row = split_phases(columns.stride, row, phases);
+                gather_columns(s, columns, row, y, neutral, &join);
                 finish(output_row, y);
             }
         }
     }
 }
 
-/// `y[o]` joins the values of `row` under the taps of output `o`.
+/// The row with its places in another order: those that leave no rest when divided by the stride, then those that leave 1,
+/// and so on. What a tap meets on its way over the row is then contiguous.
+#[inline(always)]
+fn split_phases<'a>(stride: usize, row: &'a [f32], phases: &'a mut [f32]) -> &'a [f32] {
+    if stride == 1 {
+        return row;
+    }
+    let mut rest = &mut *phases;
+    for phase in 0..stride.min(row.len()) {
+        let values = row[phase..].iter().step_by(stride);
+        let (here, later) = rest.split_at_mut(values.len());
+        here.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+        rest = later;
+    }
+    phases
+}
+
+/// Where the place of a row of `len` values is after [`split_phases`].
+fn place_in_phases(stride: usize, len: usize, place: usize) -> usize {
+    let (whole, rest, phase) = (len / stride, len % stride, place % stride);
+    phase * whole + phase.min(rest) + place / stride
+}
+
+/// `y[o]` joins the values under the taps of output `o`, of a row in phases.
 #[inline(always)]
 fn gather_columns<S: Simd>(
     s: S,
@@ -187,20 +207,14 @@ fn gather_columns<S: Simd>(
     y: &mut [f32],
     neutral: f32,
     join: impl Fn(S::F32, S::F32) -> S::F32,
-    join_one: impl Fn(f32, f32) -> f32,
 ) {
     y.fill(neutral);
     for tap in 0..columns.kernel {
         let (outputs, start) = columns.reach(tap);
-        if outputs.is_empty() {
-            continue;
-        }
-        let (y, x) = (&mut y[outputs], &row[start..]);
-        match columns.stride {
-            1 => zip(s, Operand::Output, Operand::Slice(&x[..y.len()]), y, &join),
-            // A constant step lets the compiler use vectors.
-            2 => y.iter_mut().zip(x.iter().step_by(2)).for_each(|(y, x)| *y = join_one(*y, *x)),
-            stride => y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = join_one(*y, *x)),
+        if !outputs.is_empty() {
+            let y = &mut y[outputs];
+            let x = &row[place_in_phases(columns.stride, row.len(), start)..][..y.len()];
+            zip(s, Operand::Output, Operand::Slice(x), y, &join);
         }
     }
 }
@@ -278,7 +292,7 @@ mod tests {
     fn max_keeps_nan() {
         let columns = Window { input: 5, output: 3, kernel: 3, ..Window::SINGLE };
         let mut y = [0.0; 3];
-        pool(Pool::Max, &[f32::NAN, 1.0, 2.0, 3.0, 4.0], &mut y, &Window::SINGLE, &columns, &mut [0.0; 8]);
+        pool(Pool::Max, &[f32::NAN, 1.0, 2.0, 3.0, 4.0], &mut y, &Window::SINGLE, &columns, &mut [0.0; 13]);
         assert!(y[0].is_nan());
         assert_eq!(y[1..], [3.0, 4.0]);
     }

@@ -81,24 +81,12 @@ impl Kernel for Reduce<'_> {
         match self.op {
             Reduction::Sum | Reduction::Mean => with!(0.0, |a, v| s.add(a, v), |a, b| s.add(a, b), add),
             Reduction::Prod => with!(1.0, |a, v| s.mul(a, v), |a, b| s.mul(a, b), |a, b| a * b),
-            Reduction::Max => with!(f32::NEG_INFINITY, |a, v| max(s, a, v), |a, b| max(s, a, b), f64_max),
-            Reduction::Min => with!(f32::INFINITY, |a, v| min(s, a, v), |a, b| min(s, a, b), f64_min),
+            Reduction::Max => with!(f32::NEG_INFINITY, |a, v| s.maximum(a, v), |a, b| s.maximum(a, b), f64_max),
+            Reduction::Min => with!(f32::INFINITY, |a, v| s.minimum(a, v), |a, b| s.minimum(a, b), f64_min),
             Reduction::SumSquare | Reduction::L2 => with!(0.0, |a, v| s.mul_add(v, v, a), |a, b| s.add(a, b), add),
             Reduction::L1 => with!(0.0, |a, v| s.add(a, s.abs(v)), |a, b| s.add(a, b), add),
         }
     }
-}
-
-/// The greater, or NaN.
-#[inline(always)]
-fn max<S: Simd>(s: S, a: S::F32, b: S::F32) -> S::F32 {
-    s.select(s.ne(a, a), a, s.max(a, b))
-}
-
-/// The lesser, or NaN.
-#[inline(always)]
-fn min<S: Simd>(s: S, a: S::F32, b: S::F32) -> S::F32 {
-    s.select(s.ne(a, a), a, s.min(a, b))
 }
 
 /// The greater, or NaN.

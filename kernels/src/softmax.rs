@@ -90,16 +90,16 @@ fn softmax_row<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32]) {
 fn log_softmax_row<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32]) {
     let values = x.values(y);
     let max = s.splat(max_of(s, values));
-    let add_exp = |sum, v| s.add(sum, vecmath::exp_nonpositive(s, s.sub(v, max)));
-    let sum = s.reduce_add(reduce(
+    let sums = reduce(
         s,
         values,
         0.0,
         f32::NEG_INFINITY,
-        add_exp,
         #[inline(always)]
+        |sum, v| s.add(sum, vecmath::exp_nonpositive(s, s.sub(v, max))),
         |a, b| s.add(a, b),
-    ));
+    );
+    let sum = s.reduce_add(sums);
     let log_sum = s.splat(sum.ln());
     map(
         s,

@@ -105,6 +105,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn minimum(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_or_ps(_mm256_min_ps(a, b), _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: __m256, b: __m256) -> __m256 {
+        have!(_mm256_or_ps(_mm256_max_ps(a, b), _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)))
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: __m256) -> __m256 {
         have!(_mm256_sqrt_ps(a))
     }

@@ -1,5 +1,8 @@
 //! Loops over slices, whole vectors first and then the rest, so that kernels are the formula alone.
 
+use std::hint::black_box;
+use std::marker::PhantomData;
+
 use super::Simd;
 
 /// Where an elementwise kernel reads from.
@@ -51,11 +54,13 @@ pub fn map<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32], f: impl Fn(S::F32) -> S
         s.store_partial(&mut value, 1, f(s.splat(x)));
         return y.fill(value[0]);
     }
-    let mut walk = Walk::new(s, y);
+    let walk = Walk::new(s, y);
     let x = walk.source(x);
-    while let Some(at) = walk.next_vector() {
-        let result = f(walk.load(x, at));
-        walk.store(at, result);
+    for at in walk.vectors() {
+        walk.store(at, f(walk.load(x, at)));
+    }
+    if let Some(at) = walk.tail() {
+        walk.store(at, f(walk.load(x, at)));
     }
 }
 
@@ -87,11 +92,13 @@ pub fn zip<S: Simd>(s: S, a: Operand<'_>, b: Operand<'_>, y: &mut [f32], f: impl
             );
         }
         (a, b) => {
-            let mut walk = Walk::new(s, y);
+            let walk = Walk::new(s, y);
             let (a, b) = (walk.source(a), walk.source(b));
-            while let Some(at) = walk.next_vector() {
-                let result = f(walk.load(a, at), walk.load(b, at));
-                walk.store(at, result);
+            for at in walk.vectors() {
+                walk.store(at, f(walk.load(a, at), walk.load(b, at)));
+            }
+            if let Some(at) = walk.tail() {
+                walk.store(at, f(walk.load(a, at), walk.load(b, at)));
             }
         }
     }
@@ -103,11 +110,13 @@ pub fn zip<S: Simd>(s: S, a: Operand<'_>, b: Operand<'_>, y: &mut [f32], f: impl
 /// Where an operand is a slice of another length than `y`.
 #[inline(always)]
 pub fn zip3<S: Simd>(s: S, operands: [Operand<'_>; 3], y: &mut [f32], f: impl Fn(S::F32, S::F32, S::F32) -> S::F32) {
-    let mut walk = Walk::new(s, y);
+    let walk = Walk::new(s, y);
     let [a, b, c] = operands.map(|operand| walk.source(operand));
-    while let Some(at) = walk.next_vector() {
-        let result = f(walk.load(a, at), walk.load(b, at), walk.load(c, at));
-        walk.store(at, result);
+    for at in walk.vectors() {
+        walk.store(at, f(walk.load(a, at), walk.load(b, at), walk.load(c, at)));
+    }
+    if let Some(at) = walk.tail() {
+        walk.store(at, f(walk.load(a, at), walk.load(b, at), walk.load(c, at)));
     }
 }
 
@@ -141,22 +150,21 @@ pub fn reduce<S: Simd>(
     merge(merge(chains[0], chains[1]), merge(chains[2], chains[3]))
 }
 
-/// A walk over an output, a vector at a time, that may read what it overwrites.
+/// An output, taken a vector at a time, that may be read as it is overwritten.
 struct Walk<'y, S> {
     s: S,
     output: *mut f32,
     len: usize,
-    at: usize,
-    lifetime: std::marker::PhantomData<&'y mut [f32]>,
+    lifetime: PhantomData<&'y mut [f32]>,
 }
 
 /// Memory that a [`Walk`] may read `len` values of: either its output or a slice that outlives it.
 #[derive(Clone, Copy)]
 struct Source(*const f32);
 
-/// A position in a [`Walk`]: `count` values from `start` on lie inside the output.
+/// A place in a [`Walk`]: `count` values from `start` on lie inside the output.
 #[derive(Clone, Copy)]
-struct Position {
+struct Place {
     start: usize,
     count: usize,
 }
@@ -164,7 +172,7 @@ struct Position {
 impl<'y, S: Simd> Walk<'y, S> {
     #[inline(always)]
     fn new(s: S, y: &'y mut [f32]) -> Self {
-        Walk { s, output: y.as_mut_ptr(), len: y.len(), at: 0, lifetime: std::marker::PhantomData }
+        Walk { s, output: y.as_mut_ptr(), len: y.len(), lifetime: PhantomData }
     }
 
     /// What an operand reads. A scalar must have been taken care of.
@@ -175,31 +183,38 @@ impl<'y, S: Simd> Walk<'y, S> {
                 assert_eq!(x.len(), self.len, "an operand is as long as the output");
                 Source(x.as_ptr())
             }
-            Operand::Output => Source(self.output),
+            // Were it known that a loop reads where it writes, a select between old and new would compile to a masked
+            // store, which some CPUs are very slow at.
+            Operand::Output => Source(black_box(self.output)),
             Operand::Scalar(_) => unreachable!("a scalar operand is a splat"),
         }
     }
 
+    /// The whole vectors.
     #[inline(always)]
-    fn next_vector(&mut self) -> Option<Position> {
-        let start = self.at;
-        let count = S::LANES.min(self.len - start);
-        self.at += count;
-        (count > 0).then_some(Position { start, count })
+    fn vectors(&self) -> impl Iterator<Item = Place> + use<S> {
+        (0..self.len / S::LANES).map(|i| Place { start: i * S::LANES, count: S::LANES })
+    }
+
+    /// What remains after the whole vectors.
+    #[inline(always)]
+    fn tail(&self) -> Option<Place> {
+        let count = self.len % S::LANES;
+        (count > 0).then_some(Place { start: self.len - count, count })
     }
 
     #[inline(always)]
-    fn load(&self, source: Source, at: Position) -> S::F32 {
-        // SAFETY: `source` checked that `len` values can be read there, `next_vector` keeps `start + count <= len`, and
-        // this borrow ends before `store` makes its own.
+    fn load(&self, source: Source, at: Place) -> S::F32 {
+        // SAFETY: `source` checked that `len` values can be read there, `vectors` and `tail` make no place beyond `len`,
+        // and no other borrow of the output is alive: `store` ends its own before it returns.
         let values = unsafe { std::slice::from_raw_parts(source.0.add(at.start), at.count) };
         if at.count == S::LANES { self.s.load(values) } else { self.s.load_partial(values, at.count, 1.0) }
     }
 
     #[inline(always)]
-    fn store(&mut self, at: Position, v: S::F32) {
-        // SAFETY: `output` came from a slice of `len` values borrowed for the life of the walk, and `next_vector` keeps
-        // `start + count <= len`.
+    fn store(&self, at: Place, v: S::F32) {
+        // SAFETY: `output` is a slice of `len` values, borrowed for `'y`, that only this walk uses; `vectors` and `tail`
+        // make no place beyond `len`; and `load` ended its borrow before it returned.
         let values = unsafe { std::slice::from_raw_parts_mut(self.output.add(at.start), at.count) };
         if at.count == S::LANES { self.s.store(values, v) } else { self.s.store_partial(values, at.count, v) }
     }

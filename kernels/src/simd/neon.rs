@@ -105,6 +105,16 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn minimum(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        have!(vminq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        have!(vmaxq_f32(a, b))
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: float32x4_t) -> float32x4_t {
         have!(vsqrtq_f32(a))
     }

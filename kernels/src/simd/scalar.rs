@@ -74,6 +74,16 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn minimum(self, a: f32, b: f32) -> f32 {
+        if a < b || a.is_nan() { a } else { b }
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: f32, b: f32) -> f32 {
+        if a > b || a.is_nan() { a } else { b }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: f32) -> f32 {
         a.sqrt()
     }

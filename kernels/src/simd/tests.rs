@@ -23,6 +23,8 @@ impl Kernel for Operations<'_> {
                 ("div", s.div(a, b)),
                 ("min", s.min(a, b)),
                 ("max", s.max(a, b)),
+                ("minimum", s.minimum(a, b)),
+                ("maximum", s.maximum(a, b)),
                 ("sqrt", s.sqrt(s.abs(a))),
                 ("neg", s.neg(a)),
                 ("copysign", s.copysign(a, b)),
@@ -88,7 +90,7 @@ fn every_operation_of_every_level_equals_the_scalar_one() {
     let scalar = Operations { a: &a, b: &b }.run(Scalar);
     for isa in Isa::available() {
         let results = dispatch_on(isa, Operations { a: &a, b: &b });
-        for name in scalar.iter().take(23).map(|(name, _)| name) {
+        for name in scalar.iter().take(25).map(|(name, _)| name) {
             assert_eq!(gather(results.clone(), name), gather(scalar.clone(), name), "{name} on {isa}");
         }
     }
