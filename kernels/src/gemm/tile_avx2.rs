@@ -1,6 +1,6 @@
 //! The tile with AVX2 and FMA: up to 6 × 16 sums in twelve registers, two for B's row and the rest for A's element.
 //!
-//! `cargo run --release -p planish-kernels --example gemm_peak` sets its speed beside the peak of the core.
+//! `cargo run --release -p planish-kernels --example peak` sets its speed beside the peak of the core.
 
 use std::arch::x86_64::*;
 
