@@ -47,8 +47,10 @@ impl<'a> Importer<'a> {
         let mut captures = Vec::new();
         let attributes = self.attributes(node, &mut captures)?;
         let inputs = self.inputs(node)?;
-        let outputs =
-            node.output.iter().map(|name| if name.is_empty() { String::new() } else { self.value_name(name) });
+        let mut wanted: Vec<String> = Vec::with_capacity(node.output.len());
+        for name in &node.output {
+            wanted.push(if name.is_empty() { String::new() } else { self.value_name(name) });
+        }
         let mut draft = Draft {
             operator: OperatorDraft {
                 domain: domain.to_owned(),
@@ -58,19 +60,17 @@ impl<'a> Importer<'a> {
             },
             inputs,
             captures,
-            outputs: outputs.collect(),
+            outputs: wanted.clone(),
         };
         upgrade::upgrade(&mut draft, version, self.builder())?;
-        self.finish_node(node, draft)
+        self.finish_node(node, draft, &wanted)
     }
 
-    /// Adds an upgraded node, and lets its outputs' names stand for its values.
-    fn finish_node(&mut self, node: &'a NodeProto, mut draft: Draft) -> Result<(), ImportError> {
+    /// Adds an upgraded node, and lets the names that the message gives to its outputs stand for the values that
+    /// `wanted` names in the graph. Upgrades may have made some of these apart, or have left out what is gone.
+    fn finish_node(&mut self, node: &'a NodeProto, mut draft: Draft, wanted: &[String]) -> Result<(), ImportError> {
         if let Some(value) = self.alias(&draft) {
-            if let Some(name) = node.output.first() {
-                self.define(name, Some(value))?;
-            }
-            return Ok(());
+            return node.output.iter().try_for_each(|name| self.define(name, Some(value)));
         }
         self.trim(&mut draft);
         let name = self.given_name(node);
@@ -81,10 +81,8 @@ impl<'a> Importer<'a> {
             added.doc.clone_from(&node.doc_string);
             added.metadata = pairs(&node.metadata_props);
         }
-        for (index, name) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            let made = draft.outputs.get(index).filter(|made| !made.is_empty());
-            let value = made.and_then(|made| self.builder().graph.value(made));
-            let value = value.ok_or_else(|| ImportError::unsupported(format!("output {index}")))?;
+        for (name, wanted) in node.output.iter().zip(wanted).filter(|(name, _)| !name.is_empty()) {
+            let Some(value) = self.builder().graph.value(wanted) else { continue };
             self.define(name, Some(value))?;
             if let Some(info) = self.frame().value_info.get(name.as_str()) {
                 let declared = declared_type(info).map_err(|e| e.at(format_args!("value {name:?}")))?;
