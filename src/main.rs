@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `planish` command.
+
+fn main() -> std::process::ExitCode {
+    planish::cli::main()
+}
