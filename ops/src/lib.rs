@@ -9,6 +9,7 @@ mod bit_shift;
 mod broadcast;
 mod clip;
 mod compare;
+mod control;
 mod conv;
 mod conv_transpose;
 mod dtypes;
@@ -60,9 +61,11 @@ pub static OPERATORS: &[Entry] = &[
     entry::<global_pool::GlobalMaxPool>(),
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
+    entry::<control::If>(),
     entry::<compare::Less>(),
     entry::<compare::LessOrEqual>(),
     entry::<softmax::LogSoftmax>(),
+    entry::<control::Loop>(),
     entry::<pool::LpPool>(),
     entry::<matmul::MatMul>(),
     entry::<variadic::Max>(),
@@ -76,6 +79,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<logic::Or>(),
     entry::<prelu::PRelu>(),
     entry::<pow::Pow>(),
+    entry::<control::Scan>(),
     entry::<shape::Shape>(),
     entry::<softmax::Softmax>(),
     entry::<arithmetic::Sub>(),
