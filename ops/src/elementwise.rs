@@ -255,7 +255,7 @@ pub fn zip_contents<R>(x: &Facts<'_>, f: impl Fn(&[Dim]) -> R) -> Option<Vec<R>>
 }
 
 /// An element, or unknown where integers of `dtype` would have wrapped.
-fn in_range(element: Dim, dtype: Option<DType>) -> Dim {
+pub fn in_range(element: Dim, dtype: Option<DType>) -> Dim {
     match element.as_known() {
         Some(value) if dtype == Some(DType::I32) && i32::try_from(value).is_err() => Dim::unknown(),
         _ => element,

@@ -4,6 +4,7 @@
 //! Everything else is derived from the schemas: import dispatch, arity and dtype checks, the support table, generators.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod arithmetic;
 mod bit_shift;
 mod broadcast;
@@ -19,6 +20,7 @@ mod geometry;
 mod global_pool;
 mod half;
 mod logic;
+mod math;
 mod matmul;
 mod max_unpool;
 mod modulo;
@@ -32,38 +34,60 @@ mod prelu;
 mod registry;
 mod select;
 mod shape;
+mod sign;
 mod softmax;
 #[cfg(test)]
 mod testing;
 mod transpose;
+mod unary;
 mod variadic;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
 /// Every operator, by domain and name.
 pub static OPERATORS: &[Entry] = &[
+    entry::<sign::operator::Abs>(),
+    entry::<math::operator::Acos>(),
+    entry::<math::operator::Acosh>(),
     entry::<arithmetic::Add>(),
     entry::<logic::And>(),
+    entry::<math::operator::Asin>(),
+    entry::<math::operator::Asinh>(),
+    entry::<math::operator::Atan>(),
+    entry::<math::operator::Atanh>(),
     entry::<pool::AveragePool>(),
     entry::<bit_shift::BitShift>(),
     entry::<logic::BitwiseAnd>(),
     entry::<logic::BitwiseNot>(),
     entry::<logic::BitwiseOr>(),
     entry::<logic::BitwiseXor>(),
+    entry::<math::operator::Ceil>(),
+    entry::<activation::operator::Celu>(),
     entry::<clip::Clip>(),
     entry::<conv::Conv>(),
     entry::<conv_transpose::ConvTranspose>(),
+    entry::<math::operator::Cos>(),
+    entry::<math::operator::Cosh>(),
     entry::<arithmetic::Div>(),
+    entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
+    entry::<math::operator::Erf>(),
+    entry::<math::operator::Exp>(),
+    entry::<math::operator::Floor>(),
+    entry::<activation::operator::Gelu>(),
     entry::<gemm::Gemm>(),
     entry::<global_pool::GlobalAveragePool>(),
     entry::<global_pool::GlobalLpPool>(),
     entry::<global_pool::GlobalMaxPool>(),
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
+    entry::<activation::operator::HardSigmoid>(),
+    entry::<activation::operator::HardSwish>(),
     entry::<control::If>(),
+    entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
     entry::<compare::LessOrEqual>(),
+    entry::<math::operator::Log>(),
     entry::<softmax::LogSoftmax>(),
     entry::<control::Loop>(),
     entry::<pool::LpPool>(),
@@ -73,17 +97,35 @@ pub static OPERATORS: &[Entry] = &[
     entry::<max_unpool::MaxUnpool>(),
     entry::<variadic::Mean>(),
     entry::<variadic::Min>(),
+    entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
     entry::<arithmetic::Mul>(),
+    entry::<sign::operator::Neg>(),
     entry::<logic::Not>(),
     entry::<logic::Or>(),
     entry::<prelu::PRelu>(),
     entry::<pow::Pow>(),
+    entry::<math::operator::Reciprocal>(),
+    entry::<sign::operator::Relu>(),
+    entry::<math::operator::Round>(),
     entry::<control::Scan>(),
+    entry::<activation::operator::Selu>(),
     entry::<shape::Shape>(),
+    entry::<activation::operator::Shrink>(),
+    entry::<activation::operator::Sigmoid>(),
+    entry::<sign::operator::Sign>(),
+    entry::<math::operator::Sin>(),
+    entry::<math::operator::Sinh>(),
     entry::<softmax::Softmax>(),
+    entry::<activation::operator::Softplus>(),
+    entry::<activation::operator::Softsign>(),
+    entry::<math::operator::Sqrt>(),
     entry::<arithmetic::Sub>(),
     entry::<variadic::Sum>(),
+    entry::<activation::operator::Swish>(),
+    entry::<math::operator::Tan>(),
+    entry::<math::operator::Tanh>(),
+    entry::<activation::operator::ThresholdedRelu>(),
     entry::<transpose::Transpose>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),
