@@ -1,5 +1,5 @@
 //! Sets products and convolutions beside the peak of one core:
-//! `cargo run --release -p planish-kernels --example peak [-- gemm | conv | int8]`.
+//! `cargo run --release -p planish-kernels --example peak [-- gemm | conv | int8 [LAYER]]`.
 //!
 //! The peak is measured, with a loop of independent fused multiply-adds that touches no memory; each row is the best of
 //! several runs.
@@ -117,7 +117,11 @@ const LAYERS: [(&str, usize, usize, usize, usize, usize, usize); 16] = [
 ];
 
 fn convolutions(print: &dyn Fn(&str, f64), measure: fn(&ConvGeometry) -> f64) {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
     for (name, ins, outs, groups, extent, kernel, stride) in LAYERS {
+        if !name.contains(&wanted) {
+            continue;
+        }
         let pad = kernel / 2;
         let window = Window {
             kernel: &[kernel; 2],
@@ -169,16 +173,21 @@ fn codes(len: usize) -> Vec<u8> {
 
 /// The rate of `work`, which is this many multiply-adds.
 fn gflops(multiply_adds: usize, mut work: impl FnMut()) -> f64 {
-    let rounds = (5e7 / multiply_adds as f64).ceil() as usize;
+    let start = Instant::now();
+    work();
+    let rounds = (SHORTEST_RUN_S / start.elapsed().as_secs_f64()).ceil() as usize;
     best_of(|| {
         (0..rounds).for_each(|_| work());
         (2 * multiply_adds * rounds) as f64
     })
 }
 
+/// Long enough to time, and short enough to fit between interruptions.
+const SHORTEST_RUN_S: f64 = 0.001;
+
 /// The highest rate of several runs of work that says how many operations it did.
 fn best_of(mut work: impl FnMut() -> f64) -> f64 {
-    (0..20)
+    (0..100)
         .map(|_| {
             let start = Instant::now();
             let operations = work();
@@ -207,7 +216,7 @@ fn peak_gflops() -> Option<f64> {
     if !planish_kernels::Isa::Avx2.is_available() {
         return None;
     }
-    const ROUNDS: usize = 1_000_000;
+    const ROUNDS: usize = 100_000;
     Some(best_of(|| {
         // SAFETY: the level has just been found available.
         black_box(unsafe { multiply_adds(ROUNDS) });

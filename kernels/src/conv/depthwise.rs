@@ -19,7 +19,7 @@ const LONGEST_BAND: usize = 1024 * 1024;
 const BAND_COLUMNS: usize = 2048;
 
 /// Vectors of outputs that are summed at once.
-const VECTORS: usize = 4;
+const VECTORS: usize = 8;
 
 /// The work on one output channel.
 pub(super) struct Depthwise<'a> {
@@ -127,53 +127,71 @@ impl Kernel for Depthwise<'_> {
                 for column in (0..width).step_by(BAND_COLUMNS) {
                     band.copy(geometry, input, z, &rows, column, scratch);
                     let columns = column..width.min(column + BAND_COLUMNS);
-                    for (i, row) in output.chunks_exact_mut(width).enumerate() {
-                        let from = &scratch[i * row_step..];
-                        let row = &mut row[columns.clone()];
-                        sum_row(s, from, &band.offsets, weights, bias, bounds, row);
-                    }
+                    let rows = rows.len();
+                    sum_block(s, band, row_step, weights, bias, bounds, scratch, rows, columns, width, output);
                 }
             }
         }
     }
 }
 
-/// One row of outputs: the sum over taps of a weight times the row that begins at the tap's offset.
+/// The sums of a block of outputs, `rows` of `columns` in `output`, whose rows are `width` long.
+///
+/// [`VECTORS`] vectors are summed at once, taken along the rows one row after another, so that additions overlap however narrow the
+/// rows are.
 #[inline(always)]
-fn sum_row<S: Simd>(
+fn sum_block<S: Simd>(
     s: S,
-    from: &[f32],
-    offsets: &[usize],
+    band: &Band,
+    row_step: usize,
     weights: &[f32],
     bias: f32,
     bounds: (f32, f32),
-    row: &mut [f32],
+    scratch: &[f32],
+    rows: usize,
+    columns: Range<usize>,
+    width: usize,
+    output: &mut [f32],
 ) {
     let (min, max) = (s.splat(bounds.0), s.splat(bounds.1));
-    let mut start = 0;
-    let mut wide = row.chunks_exact_mut(VECTORS * S::LANES);
-    for out in wide.by_ref() {
-        let mut sums = [s.splat(bias); VECTORS];
-        for (&offset, &weight) in offsets.iter().zip(weights) {
-            let x = &from[offset + start..][..VECTORS * S::LANES];
-            let weight = s.splat(weight);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = s.mul_add(weight, s.load(&x[i * S::LANES..]), *sum);
+    let vectors = columns.len().div_ceil(S::LANES);
+    let last_base = (rows - 1) * row_step + (vectors - 1) * S::LANES;
+    let last_offset = band.offsets.iter().max().copied().unwrap_or(0);
+    assert!(last_base + last_offset + S::LANES <= scratch.len(), "a band holds all that its outputs read");
+    let mut position = (0, 0);
+    let total = rows * vectors;
+    for start in (0..total).step_by(VECTORS) {
+        let mut places = [position; VECTORS];
+        for place in places.iter_mut().take(total - start) {
+            *place = position;
+            position.1 += 1;
+            if position.1 == vectors {
+                position = (position.0 + 1, 0);
             }
         }
-        for (out, sum) in out.chunks_exact_mut(S::LANES).zip(sums) {
-            s.store(out, s.min(max, s.max(min, sum)));
+        let count = VECTORS.min(total - start);
+        let last = places[count - 1];
+        places[count..].fill(last);
+        let bases = places.map(|(row, vector)| row * row_step + vector * S::LANES);
+        let mut sums = [s.splat(bias); VECTORS];
+        for (&offset, &weight) in band.offsets.iter().zip(weights) {
+            let weight = s.splat(weight);
+            for (sum, base) in sums.iter_mut().zip(bases) {
+                // SAFETY: `base` is at most `last_base` and `offset` at most `last_offset`, for which the assertion holds.
+                let x = unsafe { scratch.get_unchecked(base + offset..base + offset + S::LANES) };
+                *sum = s.mul_add(weight, s.load(x), *sum);
+            }
         }
-        start += VECTORS * S::LANES;
-    }
-    for out in wide.into_remainder().chunks_mut(S::LANES) {
-        let mut sum = s.splat(bias);
-        for (&offset, &weight) in offsets.iter().zip(weights) {
-            let x = s.load(&from[offset + start..][..S::LANES]);
-            sum = s.mul_add(s.splat(weight), x, sum);
+        for (&(row, vector), sum) in places[..count].iter().zip(sums) {
+            let row = &mut output[row * width..][columns.clone()];
+            let out = &mut row[vector * S::LANES..];
+            let x = s.min(max, s.max(min, sum));
+            if out.len() >= S::LANES {
+                s.store(out, x);
+            } else {
+                s.store_partial(out, out.len(), x);
+            }
         }
-        s.store_partial(out, out.len(), s.min(max, s.max(min, sum)));
-        start += S::LANES;
     }
 }
 
@@ -188,13 +206,24 @@ fn copy_row(row: &[f32], pad: usize, stride: usize, phase_len: usize, line: &mut
         let row = row.get(first..).unwrap_or(&[]);
         let count = row.len().div_ceil(stride).min(rest.len());
         let (inside, after) = rest.split_at_mut(count);
-        if stride == 1 {
-            inside.copy_from_slice(&row[..count]);
-        } else {
-            for (to, from) in inside.iter_mut().zip(row.iter().step_by(stride)) {
-                *to = *from;
-            }
+        match stride {
+            1 => inside.copy_from_slice(&row[..count]),
+            2 => copy_every_second(row, inside),
+            _ => inside.iter_mut().zip(row.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
         }
         after.fill(0.0);
+    }
+}
+
+/// `to[i] = from[2 · i]`, in a form that compiles to shuffles of vectors.
+#[inline(always)]
+fn copy_every_second(from: &[f32], to: &mut [f32]) {
+    let (pairs, rest) = from.as_chunks::<2>();
+    let whole = pairs.len().min(to.len());
+    for (to, pair) in to[..whole].iter_mut().zip(pairs) {
+        *to = pair[0];
+    }
+    if let (Some(to), Some(from)) = (to.get_mut(whole), rest.first()) {
+        *to = *from;
     }
 }

@@ -21,7 +21,7 @@ use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right, activat
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
 
-pub(crate) use patches::Patches;
+pub(crate) use patches::{Patches, Sample};
 pub(crate) use scalar::source as scalar_source;
 
 /// A convolution's weights, packed once.

@@ -1,7 +1,8 @@
 //! The patches that a convolution's windows cut from its input, as a matrix that is never written down whole.
 //!
 //! Its row `channel · taps + tap` and column `output position` hold what that tap of that output's window lies on, or padding.
-//! The product packs it block by block, straight from the input.
+//! The product packs it block by block, straight from the input. A panel's columns are a few runs of outputs, each in
+//! one row; what a tap of a run lies on is a piece of one row of the input.
 
 use std::ops::Range;
 
@@ -15,20 +16,59 @@ pub(crate) struct Patches<'a, T> {
     padding: T,
 }
 
-/// Where the columns of one panel lie on a channel of the input, for one tap.
-enum Lanes {
-    /// One after another from here.
-    Contiguous(usize),
-    /// Each at its own place; [`PADDING`] where there is none.
-    Scattered([u32; NR]),
-    /// Nowhere.
-    Padding,
+/// Consecutive outputs of one row, at some lanes of a panel.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    lane: usize,
+    len: usize,
+    position: [usize; 3],
 }
 
-/// Beyond every channel: the geometry keeps channels much smaller.
-const PADDING: u32 = u32::MAX;
+/// What one tap of a run lies on: lanes `lanes.0..lanes.1` at `from`, `from + stride`, … of a channel.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    lanes: (usize, usize),
+    from: usize,
+}
 
-impl<'a, T: Copy> Patches<'a, T> {
+/// A number or a code that patches are made of.
+pub trait Sample: Copy + Sync {
+    /// Replaces lanes `start..end` of `line` by those of `x`.
+    fn replace(line: &mut [Self; NR], x: &[Self; NR], lanes: (usize, usize));
+}
+
+macro_rules! sample {
+    ($($sample:ty as $bits:ty: $to:expr, $from:expr);*) => {
+        $(impl Sample for $sample {
+            #[inline(always)]
+            fn replace(line: &mut [Self; NR], x: &[Self; NR], lanes: (usize, usize)) {
+                // The mask of the lanes from any one on is the sixteen numbers from `NR - lane`.
+                const STEP: [$bits; 2 * NR] = {
+                    let mut step = [0; 2 * NR];
+                    let mut i = NR;
+                    while i < 2 * NR {
+                        step[i] = !0;
+                        i += 1;
+                    }
+                    step
+                };
+                let (start, end) = (&STEP[NR - lanes.0..][..NR], &STEP[NR - lanes.1..][..NR]);
+                for i in 0..NR {
+                    let mask = start[i] & !end[i];
+                    line[i] = $from(($to(line[i]) & !mask) | ($to(x[i]) & mask));
+                }
+            }
+        })*
+    };
+}
+
+sample!(
+    f32 as u32: f32::to_bits, f32::from_bits;
+    u8 as u8: u8::from, u8::from;
+    i8 as u8: i8::cast_unsigned, u8::cast_signed
+);
+
+impl<'a, T: Sample> Patches<'a, T> {
     /// # Panics
     /// If `image` is not one group's channels.
     pub(crate) fn new(geometry: &'a ConvGeometry, image: &'a [T], padding: T) -> Self {
@@ -46,26 +86,6 @@ impl<'a, T: Copy> Patches<'a, T> {
         self.geometry.group_in() * self.geometry.taps()
     }
 
-    /// Where the columns at `positions` lie for `tap`.
-    fn lanes(&self, positions: &[[usize; 3]], tap: [usize; 3]) -> Lanes {
-        let geometry = self.geometry;
-        let [_, height, width] = geometry.input;
-        let mut lanes = [PADDING; NR];
-        for (lane, position) in lanes.iter_mut().zip(positions) {
-            let source = |dim: usize| geometry.source(dim, position[dim], tap[dim]);
-            if let (Some(z), Some(y), Some(x)) = (source(0), source(1), source(2)) {
-                *lane = ((z * height + y) * width + x) as u32;
-            }
-        }
-        if lanes.iter().all(|&lane| lane == PADDING) {
-            Lanes::Padding
-        } else if lanes[0] != PADDING && lanes.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)) {
-            Lanes::Contiguous(lanes[0] as usize)
-        } else {
-            Lanes::Scattered(lanes)
-        }
-    }
-
     /// Calls `line(panel, row, values)` for every row in `depth` of every panel of [`NR`] columns that `columns` are cut
     /// into; columns beyond the last are padding.
     #[inline]
@@ -76,33 +96,119 @@ impl<'a, T: Copy> Patches<'a, T> {
         mut line: impl FnMut(usize, usize, &[T; NR]),
     ) {
         let geometry = self.geometry;
-        let (plane, taps) = (geometry.input_plane(), geometry.taps());
+        let taps = geometry.taps();
         for (panel, start) in columns.clone().step_by(NR).enumerate() {
-            let mut positions = [[0; 3]; NR];
-            let width = NR.min(columns.end - start);
-            let mut position = coordinates(start, geometry.output);
-            for lane in &mut positions[..width] {
-                *lane = position;
-                advance(&mut position, geometry.output);
-            }
+            let (runs, count) = runs(geometry, start..columns.end.min(start + NR));
             for tap in 0..taps {
-                let lanes = self.lanes(&positions[..width], geometry.tap(tap));
+                let (pieces, count) = self.pieces(&runs[..count], geometry.tap(tap));
                 let first_channel = depth.start.saturating_sub(tap).div_ceil(taps);
-                for row in (first_channel * taps + tap..depth.end).step_by(taps) {
-                    let channel = &self.image[row / taps * plane..][..plane];
-                    match &lanes {
-                        Lanes::Contiguous(from) => {
-                            if let Some(values) = channel[*from..].first_chunk() {
-                                line(panel, row, values);
-                            }
-                        }
-                        Lanes::Scattered(lanes) => line(panel, row, &gather(channel, lanes, self.padding)),
-                        Lanes::Padding => line(panel, row, &[self.padding; NR]),
+                let rows = (first_channel * taps + tap..depth.end).step_by(taps);
+                self.for_each_channel(rows, &pieces[..count], |row, values| line(panel, row, values));
+            }
+        }
+    }
+
+    /// The pieces of the input under one tap of some runs, and how many there are.
+    fn pieces(&self, runs: &[Run], tap: [usize; 3]) -> ([Piece; NR], usize) {
+        let geometry = self.geometry;
+        let [_, height, width] = geometry.input;
+        let (stride, pad) = (geometry.strides[2], geometry.pads_begin[2]);
+        let mut pieces = [Piece::default(); NR];
+        let mut count = 0;
+        for run in runs {
+            let [z, y, x] = run.position;
+            let row = geometry.source(0, z, tap[0]).zip(geometry.source(1, y, tap[1]));
+            let first = x * stride + tap[2] * geometry.dilations[2];
+            let skipped = pad.saturating_sub(first).div_ceil(stride).min(run.len);
+            let within = (pad + width).saturating_sub(first).div_ceil(stride).min(run.len);
+            if let Some((z, y)) = row.filter(|_| skipped < within) {
+                pieces[count] = Piece {
+                    lanes: (run.lane + skipped, run.lane + within),
+                    from: (z * height + y) * width + first + skipped * stride - pad,
+                };
+                count += 1;
+            }
+        }
+        (pieces, count)
+    }
+
+    /// Calls `line(row, values)` with the pieces' values for the channel of each of `rows`.
+    #[inline]
+    fn for_each_channel(
+        &self,
+        rows: impl Iterator<Item = usize>,
+        pieces: &[Piece],
+        mut line: impl FnMut(usize, &[T; NR]),
+    ) {
+        let (plane, taps) = (self.geometry.input_plane(), self.geometry.taps());
+        let stride = self.geometry.strides[2];
+        let channels = rows.map(|row| (row, &self.image[row / taps * plane..][..plane]));
+        match (pieces, stride) {
+            ([], _) => channels.for_each(|(row, _)| line(row, &[self.padding; NR])),
+            ([Piece { lanes: (0, NR), from }], 1) => {
+                for (row, channel) in channels {
+                    if let Some(values) = channel[*from..].first_chunk() {
+                        line(row, values);
                     }
+                }
+            }
+            (pieces, 1) => {
+                for (row, channel) in channels {
+                    let mut values = [self.padding; NR];
+                    pieces.iter().for_each(|piece| piece.copy_contiguous(channel, &mut values));
+                    line(row, &values);
+                }
+            }
+            (pieces, _) => {
+                for (row, channel) in channels {
+                    let mut values = [self.padding; NR];
+                    pieces.iter().for_each(|piece| piece.copy_spread(channel, stride, &mut values));
+                    line(row, &values);
                 }
             }
         }
     }
+}
+
+impl Piece {
+    /// Copies neighbours, by way of a whole vector where there is one.
+    #[inline(always)]
+    fn copy_contiguous<T: Sample>(&self, channel: &[T], line: &mut [T; NR]) {
+        let (start, end) = self.lanes;
+        let around = self.from.checked_sub(start).and_then(|from| channel[from..].first_chunk());
+        match around {
+            Some(x) => T::replace(line, x, self.lanes),
+            None => line[start..end].copy_from_slice(&channel[self.from..][..end - start]),
+        }
+    }
+
+    /// Copies every `stride`th number.
+    #[inline(always)]
+    fn copy_spread<T: Copy>(&self, channel: &[T], stride: usize, line: &mut [T; NR]) {
+        let (start, end) = self.lanes;
+        match channel[self.from..].first_chunk::<{ 2 * NR }>() {
+            Some(x) if stride == 2 && (start, end) == (0, NR) => *line = std::array::from_fn(|i| x[2 * i]),
+            _ => {
+                let values = channel[self.from..].iter().step_by(stride);
+                line[start..end].iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+            }
+        }
+    }
+}
+
+/// The runs that the outputs of `columns` make, and how many there are.
+fn runs(geometry: &ConvGeometry, columns: Range<usize>) -> ([Run; NR], usize) {
+    let mut runs = [Run::default(); NR];
+    let mut count = 0;
+    let mut column = columns.start;
+    while column < columns.end {
+        let position = coordinates(column, geometry.output);
+        let len = (geometry.output[2] - position[2]).min(columns.end - column);
+        runs[count] = Run { lane: column - columns.start, len, position };
+        count += 1;
+        column += len;
+    }
+    (runs, count)
 }
 
 impl Panels for Patches<'_, f32> {
@@ -112,21 +218,5 @@ impl Panels for Patches<'_, f32> {
         self.for_each_line(depth, columns, |panel, row, line| {
             lines[panel * panel_len + row - first] = *line;
         });
-    }
-}
-
-#[inline]
-fn gather<T: Copy>(channel: &[T], lanes: &[u32; NR], padding: T) -> [T; NR] {
-    lanes.map(|lane| channel.get(lane as usize).copied().unwrap_or(padding))
-}
-
-/// Moves on to the next element of a volume.
-fn advance(position: &mut [usize; 3], size: [usize; 3]) {
-    for dim in (0..3).rev() {
-        position[dim] += 1;
-        if position[dim] < size[dim] {
-            return;
-        }
-        position[dim] = 0;
     }
 }

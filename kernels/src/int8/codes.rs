@@ -17,7 +17,7 @@ pub trait Code: Copy + PartialEq + Send + Sync + sealed::Sealed + 'static {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed: crate::conv::Sample {}
 
     impl Sealed for u8 {}
     impl Sealed for i8 {}
