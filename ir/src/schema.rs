@@ -230,6 +230,8 @@ pub const NUMERIC: Types = INTEGERS.or(FLOATS);
 pub const COMPLEX: Types = Types::of(&[DType::Complex64, DType::Complex128]);
 /// The 8-bit floats.
 pub const FLOAT8: Types = Types::of(&[DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ]);
+/// Every dtype that ONNX had before its 8-bit floats: what operators take that move elements and are no newer.
+pub const CLASSIC_TENSORS: Types = NUMERIC.or(BOOL).or(STRING).or(COMPLEX);
 /// Every dtype of ONNX.
 pub const ALL_TENSORS: Types = Types::of(&DType::ALL);
 /// Every tensor, sequence, optional and map.

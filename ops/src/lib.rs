@@ -28,6 +28,7 @@ mod movement;
 mod norm;
 mod packed;
 mod parallel;
+mod pick;
 mod pool;
 mod pow;
 mod prelu;
@@ -36,6 +37,7 @@ mod select;
 mod shape;
 mod sign;
 mod softmax;
+mod symbolic;
 #[cfg(test)]
 mod testing;
 mod transpose;

@@ -5,8 +5,9 @@ use planish_tensor::{DType, RawTensorMut, Shape, Tensor};
 
 /// How elements travel from some tensors into a new one of the same dtype.
 pub trait Movement {
-    /// Fills `target`, which starts as copies of `T::default()` or of unspecified elements, from `sources`.
-    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError>;
+    /// Fills all of `target`, whose elements are unspecified at first, from `sources`.
+    fn apply<T: Clone + Send + Sync>(&self, cx: &EvalCx<'_>, sources: &[&[T]], target: &mut [T])
+    -> Result<(), OpError>;
 }
 
 /// A tensor of `shape` filled by `movement` from `sources`, which are all of one dtype. There is at least one source.
@@ -41,7 +42,7 @@ fn move_words<W: planish_tensor::Word>(
     let mut target = RawTensorMut::uninit(&cx.memory, dtype, shape)?;
     let words: Vec<&[W]> = sources.iter().filter_map(|t| t.words::<W>()).collect();
     let filled = target.words_mut::<W>().ok_or_else(|| OpError::Internal(format!("{dtype} has another width")))?;
-    movement.apply(&words, filled)?;
+    movement.apply(cx, &words, filled)?;
     Ok(target.freeze())
 }
 
@@ -56,7 +57,7 @@ fn move_codes(
     let codes: Vec<Vec<i8>> = sources.iter().filter_map(|t| t.unpacked_codes()).collect();
     let slices: Vec<&[i8]> = codes.iter().map(Vec::as_slice).collect();
     let mut target = cx.zeros::<i8>(shape.clone())?;
-    movement.apply(&slices, &mut target)?;
+    movement.apply(cx, &slices, &mut target)?;
     let moved: Vec<u8> = target.iter().map(|&code| code.cast_unsigned()).collect();
     Ok(Tensor::from_codes(&cx.memory, dtype, shape, &moved)?)
 }
@@ -71,6 +72,6 @@ fn move_strings(
     let count = shape.num_elements();
     let _charged = cx.memory.reserve(count.saturating_mul(size_of::<String>()))?;
     let mut target = vec![String::new(); count];
-    movement.apply(&slices, &mut target)?;
+    movement.apply(cx, &slices, &mut target)?;
     Ok(Tensor::from_strings(shape, target)?)
 }

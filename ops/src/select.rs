@@ -67,7 +67,12 @@ struct Choose<'a> {
 }
 
 impl Movement for Choose<'_> {
-    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError> {
+    fn apply<T: Clone + Send + Sync>(
+        &self,
+        _cx: &EvalCx<'_>,
+        sources: &[&[T]],
+        target: &mut [T],
+    ) -> Result<(), OpError> {
         let &[x, y] = sources else { return Err(OpError::Internal("Where moves from two sources".into())) };
         self.walk.fill(self.cx, target, 1.0, |run, [condition, at_x, at_y]| {
             for (i, element) in run.iter_mut().enumerate() {

@@ -1,8 +1,8 @@
 //! Runs one operator in a test, and holds what it infers against what it evaluates.
 
 use crate::StandardRegistry;
-use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, Inputs, Interpreter, OpError, Registry, Type};
-use planish_tensor::{Element, Shape, Tensor, Value};
+use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, InferError, Inputs, Interpreter, OpError, Registry, Type};
+use planish_tensor::{DType, Element, Shape, Tensor, Value};
 
 /// A tensor of `dims` and `data`.
 pub fn tensor<T: Element>(dims: &[usize], data: &[T]) -> Tensor {
@@ -45,6 +45,29 @@ pub fn eval_all(
         }
     }
     Ok(outputs.into_iter().map(|v| v.and_then(Value::into_tensor).expect("a tensor")).collect())
+}
+
+/// What operator `name` infers of its only output from these facts.
+pub fn infer(name: &str, attributes: Attributes, inputs: &[Fact]) -> Result<Fact, InferError> {
+    let operator =
+        StandardRegistry.operator("", name, attributes, inputs.len(), 1).map_err(|e| InferError::new(e.to_string()))?;
+    let op = operator.op().unwrap_or_else(|| panic!("{:?}", operator.implementation));
+    let known: Vec<Option<&Fact>> = inputs.iter().map(Some).collect();
+    Ok(op.infer(&Facts::new(&known, 1))?.remove(0))
+}
+
+/// What is known of a tensor of these dimensions, written as text: `"batch, 3, ?"`.
+pub fn shaped(dtype: DType, dims: &str) -> Fact {
+    Fact::shaped(Some(dtype), parse_dims(dims))
+}
+
+/// What is known of an `int64` vector of these elements, written as text.
+pub fn elements(elements: &str) -> Fact {
+    Fact::integers(DType::I64, false, parse_dims(elements))
+}
+
+fn parse_dims(text: &str) -> Vec<Dim> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Dim::parse).collect()
 }
 
 fn constants(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {

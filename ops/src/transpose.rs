@@ -69,7 +69,12 @@ struct Permute {
 }
 
 impl Movement for Permute {
-    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError> {
+    fn apply<T: Clone + Send + Sync>(
+        &self,
+        _cx: &EvalCx<'_>,
+        sources: &[&[T]],
+        target: &mut [T],
+    ) -> Result<(), OpError> {
         let (Some((&length, outer)), Some((&step, outer_steps))) = (self.dims.split_last(), self.steps.split_last())
         else {
             target.clone_from_slice(sources[0]);
