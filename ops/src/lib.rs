@@ -10,15 +10,21 @@ mod bit_shift;
 mod broadcast;
 mod clip;
 mod compare;
+mod concat;
+mod constant_of_shape;
 mod control;
 mod conv;
 mod conv_transpose;
 mod dtypes;
 mod elementwise;
+mod expand;
+mod flatten;
+mod gather;
 mod gemm;
 mod geometry;
 mod global_pool;
 mod half;
+mod indices;
 mod logic;
 mod math;
 mod matmul;
@@ -32,17 +38,23 @@ mod pick;
 mod pool;
 mod pow;
 mod prelu;
+mod range;
 mod registry;
+mod reshape;
 mod select;
 mod shape;
 mod sign;
+mod size;
+mod slice;
 mod softmax;
+mod split;
+mod squeeze;
 mod symbolic;
-#[cfg(test)]
-mod testing;
 mod transpose;
 mod unary;
 mod variadic;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -66,6 +78,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Ceil>(),
     entry::<activation::operator::Celu>(),
     entry::<clip::Clip>(),
+    entry::<concat::Concat>(),
+    entry::<constant_of_shape::ConstantOfShape>(),
     entry::<conv::Conv>(),
     entry::<conv_transpose::ConvTranspose>(),
     entry::<math::operator::Cos>(),
@@ -75,7 +89,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
     entry::<math::operator::Exp>(),
+    entry::<expand::Expand>(),
+    entry::<flatten::Flatten>(),
     entry::<math::operator::Floor>(),
+    entry::<gather::Gather>(),
     entry::<activation::operator::Gelu>(),
     entry::<gemm::Gemm>(),
     entry::<global_pool::GlobalAveragePool>(),
@@ -107,8 +124,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<logic::Or>(),
     entry::<prelu::PRelu>(),
     entry::<pow::Pow>(),
+    entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
     entry::<sign::operator::Relu>(),
+    entry::<reshape::Reshape>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
     entry::<activation::operator::Selu>(),
@@ -118,10 +137,14 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sign::operator::Sign>(),
     entry::<math::operator::Sin>(),
     entry::<math::operator::Sinh>(),
+    entry::<size::Size>(),
+    entry::<slice::Slice>(),
     entry::<softmax::Softmax>(),
     entry::<activation::operator::Softplus>(),
     entry::<activation::operator::Softsign>(),
+    entry::<split::Split>(),
     entry::<math::operator::Sqrt>(),
+    entry::<squeeze::Squeeze>(),
     entry::<arithmetic::Sub>(),
     entry::<variadic::Sum>(),
     entry::<activation::operator::Swish>(),
@@ -129,6 +152,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Tanh>(),
     entry::<activation::operator::ThresholdedRelu>(),
     entry::<transpose::Transpose>(),
+    entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),
 ];

@@ -1,5 +1,6 @@
 //! Moving elements without reading them: one generic body serves every dtype.
 
+use crate::parallel;
 use planish_ir::{EvalCx, OpError};
 use planish_tensor::{DType, RawTensorMut, Shape, Tensor};
 
@@ -74,4 +75,21 @@ fn move_strings(
     let mut target = vec![String::new(); count];
     movement.apply(cx, &slices, &mut target)?;
     Ok(Tensor::from_strings(shape, target)?)
+}
+
+/// A tensor of `shape` whose elements are all the first of `value`, which has one.
+pub fn filled(cx: &EvalCx<'_>, value: &Tensor, shape: Shape) -> Result<Tensor, OpError> {
+    struct Fill;
+    impl Movement for Fill {
+        fn apply<T: Clone + Send + Sync>(
+            &self,
+            cx: &EvalCx<'_>,
+            sources: &[&[T]],
+            target: &mut [T],
+        ) -> Result<(), OpError> {
+            let [value, ..] = sources[0] else { return Err(OpError::invalid("there is no element to fill with")) };
+            parallel::fill(cx, target, 0.2, |_, piece| piece.fill(value.clone()))
+        }
+    }
+    move_elements(cx, &[value], shape, &Fill)
 }

@@ -234,6 +234,10 @@ impl Movement for Picks {
         if target.is_empty() {
             return Ok(());
         }
+        if source.is_empty() {
+            target.fill(fill.clone());
+            return Ok(());
+        }
         parallel::fill_units(cx, target, length, NS_PER_ELEMENT, |start, rows| {
             self.fill_rows(source, fill, start / length, rows);
         })

@@ -41,7 +41,7 @@ impl Op for Where {
         let (condition, x, y) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?);
         let walk = Walk::new([condition.shape(), x.shape(), y.shape()])?;
         let shape = walk.shape().clone();
-        let choose = Choose { cx, walk, condition: condition.as_slice()? };
+        let choose = Choose { walk, condition: condition.as_slice()? };
         Ok(move_elements(cx, &[x, y], shape, &choose)?.into())
     }
 }
@@ -61,7 +61,6 @@ fn contents(facts: &Facts<'_>) -> Option<Vec<Dim>> {
 }
 
 struct Choose<'a> {
-    cx: &'a EvalCx<'a>,
     walk: Walk<3>,
     condition: &'a [bool],
 }
@@ -69,12 +68,12 @@ struct Choose<'a> {
 impl Movement for Choose<'_> {
     fn apply<T: Clone + Send + Sync>(
         &self,
-        _cx: &EvalCx<'_>,
+        cx: &EvalCx<'_>,
         sources: &[&[T]],
         target: &mut [T],
     ) -> Result<(), OpError> {
         let &[x, y] = sources else { return Err(OpError::Internal("Where moves from two sources".into())) };
-        self.walk.fill(self.cx, target, 1.0, |run, [condition, at_x, at_y]| {
+        self.walk.fill(cx, target, 1.0, |run, [condition, at_x, at_y]| {
             for (i, element) in run.iter_mut().enumerate() {
                 let chosen = if *condition.at(self.condition, i) { at_x.at(x, i) } else { at_y.at(y, i) };
                 element.clone_from(chosen);

@@ -66,8 +66,14 @@ pub fn elements(elements: &str) -> Fact {
     Fact::integers(DType::I64, false, parse_dims(elements))
 }
 
+/// Commas within parentheses belong to a dimension.
 fn parse_dims(text: &str) -> Vec<Dim> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Dim::parse).collect()
+    let mut depth = 0;
+    let is_separator = |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    };
+    text.split(is_separator).map(str::trim).filter(|part| !part.is_empty()).map(Dim::parse).collect()
 }
 
 fn constants(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {
