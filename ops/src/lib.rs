@@ -16,6 +16,7 @@ mod control;
 mod conv;
 mod conv_transpose;
 mod dtypes;
+mod elements;
 mod elementwise;
 mod expand;
 mod flatten;
@@ -31,8 +32,12 @@ mod matmul;
 mod max_unpool;
 mod modulo;
 mod movement;
+mod nd;
+mod nonzero;
 mod norm;
+mod one_hot;
 mod packed;
+mod pad;
 mod parallel;
 mod pick;
 mod pool;
@@ -41,6 +46,7 @@ mod prelu;
 mod range;
 mod registry;
 mod reshape;
+mod resize;
 mod select;
 mod shape;
 mod sign;
@@ -50,11 +56,14 @@ mod softmax;
 mod split;
 mod squeeze;
 mod symbolic;
-mod transpose;
-mod unary;
-mod variadic;
 #[cfg(test)]
 mod testing;
+mod tile;
+mod top_k;
+mod transpose;
+mod trilu;
+mod unary;
+mod variadic;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -93,6 +102,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<flatten::Flatten>(),
     entry::<math::operator::Floor>(),
     entry::<gather::Gather>(),
+    entry::<elements::GatherElements>(),
+    entry::<nd::GatherNd>(),
     entry::<activation::operator::Gelu>(),
     entry::<gemm::Gemm>(),
     entry::<global_pool::GlobalAveragePool>(),
@@ -120,16 +131,22 @@ pub static OPERATORS: &[Entry] = &[
     entry::<modulo::Mod>(),
     entry::<arithmetic::Mul>(),
     entry::<sign::operator::Neg>(),
+    entry::<nonzero::NonZero>(),
     entry::<logic::Not>(),
+    entry::<one_hot::OneHot>(),
     entry::<logic::Or>(),
     entry::<prelu::PRelu>(),
+    entry::<pad::Pad>(),
     entry::<pow::Pow>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
     entry::<sign::operator::Relu>(),
     entry::<reshape::Reshape>(),
+    entry::<resize::Resize>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
+    entry::<elements::ScatterElements>(),
+    entry::<nd::ScatterNd>(),
     entry::<activation::operator::Selu>(),
     entry::<shape::Shape>(),
     entry::<activation::operator::Shrink>(),
@@ -151,7 +168,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Tan>(),
     entry::<math::operator::Tanh>(),
     entry::<activation::operator::ThresholdedRelu>(),
+    entry::<tile::Tile>(),
+    entry::<top_k::TopK>(),
     entry::<transpose::Transpose>(),
+    entry::<trilu::Trilu>(),
     entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),

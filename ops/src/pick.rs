@@ -43,6 +43,16 @@ impl Run {
         Run { start: None, step: 0, length }
     }
 
+    /// The number of output indices.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are no output indices.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The input index that the run's output index `position` picks.
     fn at(&self, position: usize) -> Option<usize> {
         Some(self.start?.wrapping_add_signed(self.step.wrapping_mul(position as isize)))

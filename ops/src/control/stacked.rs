@@ -53,7 +53,12 @@ struct Interleave {
 }
 
 impl Movement for Interleave {
-    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError> {
+    fn apply<T: Clone + Send + Sync>(
+        &self,
+        _cx: &EvalCx<'_>,
+        sources: &[&[T]],
+        target: &mut [T],
+    ) -> Result<(), OpError> {
         if target.is_empty() {
             return Ok(());
         }
@@ -81,7 +86,12 @@ struct Item {
 }
 
 impl Movement for Item {
-    fn apply<T: Clone + Send + Sync>(&self, sources: &[&[T]], target: &mut [T]) -> Result<(), OpError> {
+    fn apply<T: Clone + Send + Sync>(
+        &self,
+        _cx: &EvalCx<'_>,
+        sources: &[&[T]],
+        target: &mut [T],
+    ) -> Result<(), OpError> {
         if let [source] = sources
             && !target.is_empty()
         {
