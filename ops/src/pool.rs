@@ -6,7 +6,7 @@
 
 use crate::Define;
 use crate::dtypes::{Number, for_dtypes};
-use crate::geometry::{Window, WindowAxes, for_each_tap, window_at};
+use crate::geometry::{Window, WindowAxes, WindowAxis, for_each_tap, window_at};
 use crate::half::{for_real, widened};
 use crate::norm::Norm;
 use crate::parallel;
@@ -15,6 +15,7 @@ use planish_ir::{
     AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, INT64, InferError, Inputs, NodeView,
     Op, OpError, Outputs, Schema, Types, arg, int, opt, optional, required, string,
 };
+use planish_kernels::pool as kernel;
 use planish_tensor::{DType, Element, Shape, Tensor};
 
 /// Parses `kernel_shape` and its companions.
@@ -57,6 +58,35 @@ impl Pool {
         let y: Vec<usize> = [*batch, *channels].into_iter().chain(axes.iter().map(|a| a.output)).collect();
         let (plane, windows) = (spatial.iter().product(), axes.iter().map(|a| a.output).product());
         Ok(Pool { axes, plane, windows, shape: Shape::new(&y)? })
+    }
+
+    /// Pools in the kernel, where it takes the number of axes.
+    fn fill_fast(&self, cx: &EvalCx<'_>, kind: kernel::Pool, x: &[f32], y: &mut [f32]) -> Result<bool, OpError> {
+        let window = |axis: &WindowAxis| kernel::Window {
+            input: axis.input,
+            output: axis.output,
+            kernel: axis.kernel,
+            stride: axis.stride,
+            dilation: axis.dilation,
+            pad_begin: axis.pad_begin,
+            pad_end: axis.pad_end,
+        };
+        let (rows, columns) = match &self.axes[..] {
+            [columns] => (kernel::Window::SINGLE, window(columns)),
+            [rows, columns] => (window(rows), window(columns)),
+            _ => return Ok(false),
+        };
+        if y.is_empty() {
+            return Ok(true);
+        }
+        let ns_per_element = self.taps() as f64 * 0.3;
+        parallel::fill_units(cx, y, self.windows, ns_per_element, |start, piece| {
+            let channels = start / self.windows..(start + piece.len()) / self.windows;
+            let mut scratch = vec![0.0; kernel::scratch_len(&columns)];
+            let x = &x[channels.start * self.plane..channels.end * self.plane];
+            kernel::pool(kind, x, piece, &rows, &columns, &mut scratch);
+        })?;
+        Ok(true)
     }
 
     fn taps(&self) -> usize {
@@ -151,6 +181,12 @@ impl Op for MaxPool {
 impl MaxPool {
     fn values<T: Number>(&self, cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
         let pool = Pool::new(&self.window, x.shape())?;
+        if x.dtype() == DType::F32 {
+            let mut y = cx.uninit::<f32>(pool.shape.clone())?;
+            if pool.fill_fast(cx, kernel::Pool::Max, x.as_slice()?, &mut y)? {
+                return Ok(y.freeze());
+            }
+        }
         let mut y = cx.uninit::<T>(pool.shape.clone())?;
         pool.fill(cx, x.as_slice::<T>()?, &mut y, |data, _, window| {
             let mut max = T::LOWEST;
@@ -226,9 +262,16 @@ impl Op for AveragePool {
 }
 
 impl AveragePool {
-    /// A window that reads nothing has the mean 0.
+    /// A window that reads nothing has the mean NaN.
     fn average<T: Element + Float + FromPrimitive>(&self, cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
         let pool = Pool::new(&self.window, x.shape())?;
+        if x.dtype() == DType::F32 {
+            let kind = if self.counts_padding { kernel::Pool::AverageWithPadding } else { kernel::Pool::Average };
+            let mut y = cx.uninit::<f32>(pool.shape.clone())?;
+            if pool.fill_fast(cx, kind, x.as_slice()?, &mut y)? {
+                return Ok(y.freeze());
+            }
+        }
         let mut y = cx.uninit::<T>(pool.shape.clone())?;
         pool.fill(cx, x.as_slice::<T>()?, &mut y, |data, _, window| {
             let mut sum = T::zero();
@@ -239,7 +282,7 @@ impl AveragePool {
             } else {
                 along.map(|(axis, &i)| axis.taps_inside(i).len()).product()
             };
-            if count == 0 { T::zero() } else { sum / T::from_usize(count).unwrap_or_else(T::infinity) }
+            sum / T::from_usize(count).unwrap_or_else(T::infinity)
         })?;
         Ok(y.freeze())
     }
