@@ -6,6 +6,7 @@
 
 mod activation;
 mod arithmetic;
+mod batch_normalization;
 mod bit_shift;
 mod broadcast;
 mod clip;
@@ -24,9 +25,12 @@ mod gather;
 mod gemm;
 mod geometry;
 mod global_pool;
+mod group_normalization;
 mod half;
 mod indices;
+mod layer_normalization;
 mod logic;
+mod lrn;
 mod math;
 mod matmul;
 mod max_unpool;
@@ -47,6 +51,7 @@ mod range;
 mod registry;
 mod reshape;
 mod resize;
+mod rowwise;
 mod select;
 mod shape;
 mod sign;
@@ -79,6 +84,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Atan>(),
     entry::<math::operator::Atanh>(),
     entry::<pool::AveragePool>(),
+    entry::<batch_normalization::BatchNormalization>(),
     entry::<bit_shift::BitShift>(),
     entry::<logic::BitwiseAnd>(),
     entry::<logic::BitwiseNot>(),
@@ -111,9 +117,13 @@ pub static OPERATORS: &[Entry] = &[
     entry::<global_pool::GlobalMaxPool>(),
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
+    entry::<group_normalization::GroupNormalization>(),
     entry::<activation::operator::HardSigmoid>(),
     entry::<activation::operator::HardSwish>(),
     entry::<control::If>(),
+    entry::<group_normalization::InstanceNormalization>(),
+    entry::<lrn::Lrn>(),
+    entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
     entry::<compare::LessOrEqual>(),
@@ -138,6 +148,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<prelu::PRelu>(),
     entry::<pad::Pad>(),
     entry::<pow::Pow>(),
+    entry::<layer_normalization::RmsNormalization>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
     entry::<sign::operator::Relu>(),

@@ -4,12 +4,19 @@
 //! importer writes the older form as a Reshape around the newer one.
 
 use crate::Define;
+use crate::half::widened;
+use crate::rowwise::{map_rows, map_units, operand};
 use planish_ir::{
     AttributeError, Axis, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, arg,
     int,
 };
-use planish_tensor::{DType, Element, Tensor, bf16, f16};
+use planish_kernels::simd::Operand;
+use planish_kernels::softmax::{log_softmax, softmax};
+use planish_tensor::DType;
 use std::marker::PhantomData;
+
+/// A core's time for one element.
+const NS_PER_ELEMENT: f64 = 1.0;
 
 /// `Softmax`.
 pub type Softmax = AlongAxis<Plain>;
@@ -29,6 +36,8 @@ pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// The result from x − max, its exponential and the sum of exponentials.
     fn finish(shifted: f64, exp: f64, sum: f64) -> f64;
+    /// The kernel over whole rows of `f32`.
+    fn kernel(x: Operand<'_>, y: &mut [f32], row: usize);
 }
 
 /// Softmax.
@@ -44,12 +53,18 @@ impl Kind for Plain {
     fn finish(_shifted: f64, exp: f64, sum: f64) -> f64 {
         exp / sum
     }
+    fn kernel(x: Operand<'_>, y: &mut [f32], row: usize) {
+        softmax(x, y, row);
+    }
 }
 
 impl Kind for Log {
     const NAME: &'static str = "LogSoftmax";
     fn finish(shifted: f64, _exp: f64, sum: f64) -> f64 {
         shifted - sum.ln()
+    }
+    fn kernel(x: Operand<'_>, y: &mut [f32], row: usize) {
+        log_softmax(x, y, row);
     }
 }
 
@@ -73,42 +88,31 @@ impl<K: Kind> Op for AlongAxis<K> {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
-        let x = inputs.tensor(0)?;
-        let axis = self.axis.resolve(x.rank())?;
-        Ok(match x.dtype() {
-            DType::F32 => softmax::<f32, K>(cx, x, axis, f64::from, |v| v as f32)?,
-            DType::F64 => softmax::<f64, K>(cx, x, axis, |v| v, |v| v)?,
-            DType::F16 => softmax::<f16, K>(cx, x, axis, f64::from, f16::from_f64)?,
-            DType::BF16 => softmax::<bf16, K>(cx, x, axis, f64::from, bf16::from_f64)?,
-            other => return Err(OpError::unsupported(format!("dtype {other}"))),
-        }
-        .into())
+        let dtype = inputs.tensor(0)?.dtype();
+        widened(cx, inputs, &[dtype], |cx, mut inputs| {
+            let x = inputs.take_tensor(0)?;
+            let axis = self.axis.resolve(x.rank())?;
+            let length = x.shape()[axis];
+            Ok(match x.dtype() {
+                DType::F32 if axis + 1 == x.rank() => {
+                    map_units(cx, x, length, NS_PER_ELEMENT, |_, x, y| K::kernel(operand(x), y, length))?
+                }
+                DType::F32 => map_rows(cx, x, axis, NS_PER_ELEMENT, |rows| K::kernel(Operand::Output, rows, length))?,
+                _ => map_rows::<f64>(cx, x, axis, 10.0, |rows| rows.chunks_exact_mut(length).for_each(define::<K>))?,
+            }
+            .into())
+        })
     }
 }
 
-/// The definition, in f64.
-fn softmax<T: Element, K: Kind>(
-    cx: &EvalCx<'_>,
-    x: &Tensor,
-    axis: usize,
-    widen: fn(T) -> f64,
-    narrow: fn(f64) -> T,
-) -> Result<Tensor, OpError> {
-    let source = x.as_slice::<T>()?;
-    let mut y = cx.uninit::<T>(x.shape().clone())?;
-    let (outer, _) = x.shape().split_at(axis);
-    let length = x.shape()[axis];
-    let (_, inner) = x.shape().split_at(axis + 1);
-    for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
-        let at = |k: usize| (o * length + k) * inner + i;
-        let max = (0..length).map(|k| widen(source[at(k)])).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = (0..length).map(|k| (widen(source[at(k)]) - max).exp()).sum();
-        for k in 0..length {
-            let shifted = widen(source[at(k)]) - max;
-            y[at(k)] = narrow(K::finish(shifted, shifted.exp(), sum));
-        }
+/// The definition.
+fn define<K: Kind>(row: &mut [f64]) {
+    let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = row.iter().map(|v| (v - max).exp()).sum();
+    for v in row {
+        let shifted = *v - max;
+        *v = K::finish(shifted, shifted.exp(), sum);
     }
-    Ok(y.freeze())
 }
 
 #[cfg(test)]
