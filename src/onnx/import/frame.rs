@@ -143,15 +143,16 @@ impl<'a> Importer<'a> {
     }
 
     /// The name in the graph of the value that the current frame's nodes call `name`.
-    pub(super) fn value_name(&mut self, name: &str) -> String {
+    pub(super) fn value_name(&mut self, name: &str) -> Result<String, ImportError> {
         let base = match &self.frame().kind {
-            FrameKind::Graph(_) => return name.to_owned(),
+            FrameKind::Graph(_) => return Ok(name.to_owned()),
             FrameKind::Call(call) => match call.results.get(name) {
-                Some(result) => return result.clone(),
+                Some(result) => return Ok(result.clone()),
                 None => format!("{}/{name}", call.prefix),
             },
         };
-        self.builder().fresh(&base)
+        self.charge_copy(base.len())?;
+        Ok(self.builder().fresh(&base))
     }
 
     /// Lets `name` stand for `value` in the current frame.

@@ -8,6 +8,9 @@ use planish_ir::ValueId;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// What a call costs for each name that its function declares, beside its nodes.
+const ENTRY_BYTES: usize = 64;
+
 /// Functions by domain, name and overload.
 pub(super) type Index<'a> = HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>;
 
@@ -39,6 +42,9 @@ impl<'a> Importer<'a> {
     /// Imports the body of `function` in place of `node`.
     pub(super) fn inline(&mut self, node: &'a NodeProto, function: &'a FunctionProto) -> Result<(), ImportError> {
         self.check_call(node, function)?;
+        let entries = function.input.len() + function.output.len() + function.value_info.len();
+        let entries = entries + function.attribute_proto.len() + function.opset_import.len();
+        self.charge_copy(entries.saturating_mul(ENTRY_BYTES))?;
         let mut names = HashMap::new();
         for (index, parameter) in function.input.iter().enumerate() {
             let value = match node.input.get(index) {
@@ -49,8 +55,8 @@ impl<'a> Importer<'a> {
         }
         let call = CallFrame {
             function,
-            prefix: self.node_name(node),
-            results: self.result_names(node, function),
+            prefix: self.inlined_name(node)?,
+            results: self.result_names(node, function)?,
             attributes: self.call_attributes(node, function),
         };
         let opsets = match function.opset_import.is_empty() {
@@ -69,7 +75,8 @@ impl<'a> Importer<'a> {
 
     /// Imports the nodes of a function; returns its results.
     fn function_body(&mut self, function: &'a FunctionProto) -> Result<Vec<ValueId>, ImportError> {
-        for index in order::topological_order(&function.node)? {
+        let names = &self.frame().names;
+        for index in order::topological_order(&function.node, |name| names.contains_key(name))? {
             self.node(&function.node[index])?;
         }
         let mut results = Vec::with_capacity(function.output.len());
@@ -108,13 +115,17 @@ impl<'a> Importer<'a> {
     }
 
     /// What the caller calls the function's results; one that it does not want gets no name of its own.
-    fn result_names(&mut self, node: &'a NodeProto, function: &'a FunctionProto) -> HashMap<&'a str, String> {
+    fn result_names(
+        &mut self,
+        node: &'a NodeProto,
+        function: &'a FunctionProto,
+    ) -> Result<HashMap<&'a str, String>, ImportError> {
         let mut names = HashMap::new();
         for (result, wanted) in function.output.iter().zip(&node.output).filter(|(_, wanted)| !wanted.is_empty()) {
-            let name = self.value_name(wanted);
+            let name = self.value_name(wanted)?;
             names.entry(result.as_str()).or_insert(name);
         }
-        names
+        Ok(names)
     }
 
     /// The values of the function's attributes: what the call gives, else the defaults.
@@ -142,12 +153,14 @@ impl<'a> Importer<'a> {
         self.call()?.attributes.get(attribute.ref_attr_name.as_str()).copied()
     }
 
-    /// The name of a node in the graph.
-    pub(super) fn node_name(&self, node: &NodeProto) -> String {
-        let is_in_call = matches!(self.frames.last().map(|frame| &frame.kind), Some(FrameKind::Call(_)));
-        match self.call().filter(|_| is_in_call) {
-            Some(call) => format!("{}/{}", call.prefix, super::node_name(node)),
-            None => super::node_name(node).to_owned(),
-        }
+    /// The name of a node in the graph: within a call, its own after that of the call.
+    pub(super) fn inlined_name(&mut self, node: &NodeProto) -> Result<String, ImportError> {
+        let own = super::node_name(node);
+        let name = match &self.frame().kind {
+            FrameKind::Call(call) => format!("{}/{own}", call.prefix),
+            FrameKind::Graph(_) => own.to_owned(),
+        };
+        self.charge_copy(name.len())?;
+        Ok(name)
     }
 }

@@ -102,7 +102,8 @@ impl<'a> Importer<'a> {
         let infos = proto.value_info.iter().chain(&proto.output).map(|info| (info.name.as_str(), info)).collect();
         self.frames.push(Frame { names: HashMap::new(), value_info: infos, opsets, kind });
         self.inputs_and_constants(proto, initializers)?;
-        for index in order::topological_order(&proto.node)? {
+        let names = &self.frame().names;
+        for index in order::topological_order(&proto.node, |name| names.contains_key(name))? {
             self.node(&proto.node[index])?;
         }
         self.outputs(&proto.output)?;

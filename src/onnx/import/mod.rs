@@ -20,7 +20,7 @@ mod tests;
 use crate::model::{Model, ModelInfo};
 use crate::onnx::error::ImportError;
 use crate::onnx::external::ExternalFiles;
-use crate::onnx::proto::{ModelProto, NodeProto, StringStringEntryProto};
+use crate::onnx::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use crate::onnx::wire;
 use bytes::Bytes;
 use frame::{Frame, Opsets};
@@ -37,12 +37,16 @@ pub const MAX_SUBGRAPH_DEPTH: usize = 32;
 /// The deepest nesting of calls of model-local functions.
 pub const MAX_CALL_DEPTH: usize = 32;
 
-/// The most nodes of a model once its functions are inlined; a few functions that call each other twice could otherwise
-/// stand for any number.
-pub const MAX_EXPANDED_NODES: usize = wire::MAX_NODES;
+/// Inlining functions may always bring a model to this many nodes.
+const FREE_EXPANDED_NODES: usize = 100_000;
 
-/// The most bytes of attributes that inlining functions may copy.
-pub const MAX_EXPANDED_ATTRIBUTE_BYTES: usize = 256 << 20;
+/// Beyond that, a model may have this many times the nodes of its file once its functions are inlined: a few functions
+/// that call each other twice could otherwise stand for any number. Layers written as functions call one of twenty nodes
+/// twenty times.
+const EXPANDED_PER_NODE: usize = 32;
+
+/// The most bytes of names and attribute lists that inlining functions may copy.
+pub const MAX_COPIED_BYTES: usize = 64 << 20;
 
 /// The newest version of ONNX's own operator set that is understood.
 pub const NEWEST_OPSET: i64 = 28;
@@ -96,8 +100,8 @@ pub fn import(mut model: ModelProto, external: &ExternalFiles, options: &ImportO
         memory: &options.memory,
         functions,
         frames: Vec::new(),
-        nodes_left: MAX_EXPANDED_NODES,
-        attribute_bytes_left: MAX_EXPANDED_ATTRIBUTE_BYTES,
+        nodes_left: max_expanded_nodes(&graph, &model.functions),
+        copied_bytes_left: MAX_COPIED_BYTES,
     };
     let initializers = importer.take_initializers(&mut graph)?;
     let opsets = Rc::new(Opsets::new(&model.opset_import)?);
@@ -116,7 +120,14 @@ struct Importer<'a> {
     /// The graph being imported, around it the graphs and function calls that it lies in, outermost first.
     frames: Vec<Frame<'a>>,
     nodes_left: usize,
-    attribute_bytes_left: usize,
+    copied_bytes_left: usize,
+}
+
+/// The most nodes that the model may have once its functions are inlined. Nodes in bodies do not raise it.
+fn max_expanded_nodes(graph: &GraphProto, functions: &[FunctionProto]) -> usize {
+    let in_functions: usize = functions.iter().map(|function| function.node.len()).sum();
+    let written = graph.node.len().saturating_add(in_functions);
+    written.saturating_mul(EXPANDED_PER_NODE).clamp(FREE_EXPANDED_NODES, wire::MAX_NODES)
 }
 
 fn info(model: &ModelProto) -> Result<ModelInfo, ImportError> {

@@ -27,8 +27,7 @@ impl<'a> Importer<'a> {
 
     fn import_node(&mut self, node: &'a NodeProto, domain: &str, version: Option<i64>) -> Result<(), ImportError> {
         let Some(left) = self.nodes_left.checked_sub(1) else {
-            let most = super::MAX_EXPANDED_NODES;
-            return Err(ImportError::limit(format!("with functions inlined, the model has more than {most} nodes")));
+            return Err(ImportError::limit("with its functions inlined, the model has too many nodes"));
         };
         self.nodes_left = left;
         if let Some(function) = self.called(node) {
@@ -49,7 +48,7 @@ impl<'a> Importer<'a> {
         let inputs = self.inputs(node)?;
         let mut wanted: Vec<String> = Vec::with_capacity(node.output.len());
         for name in &node.output {
-            wanted.push(if name.is_empty() { String::new() } else { self.value_name(name) });
+            wanted.push(if name.is_empty() { String::new() } else { self.value_name(name)? });
         }
         let mut draft = Draft {
             operator: OperatorDraft {
@@ -73,7 +72,7 @@ impl<'a> Importer<'a> {
             return node.output.iter().try_for_each(|name| self.define(name, Some(value)));
         }
         self.trim(&mut draft);
-        let name = self.given_name(node);
+        let name = self.given_name(node)?;
         let outputs: Vec<&str> = draft.outputs.iter().map(String::as_str).collect();
         let values = self.builder().add(&name, draft.operator, &draft.inputs, &draft.captures, &outputs)?;
         if let Some(made) = values.first() {
@@ -129,9 +128,9 @@ impl<'a> Importer<'a> {
     }
 
     /// The node's own name in the graph; a node without one stays without, unless it comes from a function.
-    fn given_name(&self, node: &NodeProto) -> String {
-        let is_in_call = matches!(self.frames.last().map(|frame| &frame.kind), Some(FrameKind::Call(_)));
-        if is_in_call { self.node_name(node) } else { node.name.clone() }
+    fn given_name(&mut self, node: &NodeProto) -> Result<String, ImportError> {
+        let is_in_call = matches!(self.frame().kind, FrameKind::Call(_));
+        if is_in_call { self.inlined_name(node) } else { Ok(node.name.clone()) }
     }
 
     /// A `Constant` node becomes a constant.
@@ -150,7 +149,7 @@ impl<'a> Importer<'a> {
             Some(value) => constant_tensor(&attribute.name, value)?,
             None => return Err(ImportError::invalid("the call does not give the attribute that holds its value")),
         };
-        let name = self.value_name(output);
+        let name = self.value_name(output)?;
         let value = self.builder().graph.add_constant(&name, tensor)?;
         let added = self.builder().graph.node_mut(value.node);
         added.doc.clone_from(&node.doc_string);
@@ -192,7 +191,7 @@ impl<'a> Importer<'a> {
             return Err(ImportError::unsupported("graphs as attributes of functions"));
         }
         if self.call().is_some() {
-            self.charge_copy(value)?;
+            self.charge_copy(copied_bytes(value))?;
         }
         let absent = || ImportError::invalid("it has no value");
         Ok(Some(match kind {
@@ -236,21 +235,25 @@ impl<'a> Importer<'a> {
         }))
     }
 
-    /// Counts what a list attribute copies each time that the function around it is called.
-    fn charge_copy(&mut self, value: &AttributeProto) -> Result<(), ImportError> {
-        let strings: usize = value.strings.iter().chain(&value.s).map(|s| s.len() + size_of::<String>()).sum();
-        let bytes = strings + value.ints.len() * size_of::<i64>() + value.floats.len() * size_of::<f32>();
-        match self.attribute_bytes_left.checked_sub(bytes) {
+    /// Counts what inlining a function copies.
+    pub(super) fn charge_copy(&mut self, bytes: usize) -> Result<(), ImportError> {
+        match self.copied_bytes_left.checked_sub(bytes) {
             Some(left) => {
-                self.attribute_bytes_left = left;
+                self.copied_bytes_left = left;
                 Ok(())
             }
             None => {
-                let most = super::MAX_EXPANDED_ATTRIBUTE_BYTES;
-                Err(ImportError::limit(format!("inlining functions copies more than {most} bytes of attributes")))
+                let most = super::MAX_COPIED_BYTES;
+                Err(ImportError::limit(format!("inlining functions copies more than {most} bytes of names and lists")))
             }
         }
     }
+}
+
+/// What copying the value of an attribute takes, tensors and graphs left aside.
+fn copied_bytes(value: &AttributeProto) -> usize {
+    let strings: usize = value.strings.iter().chain(&value.s).map(|s| s.len() + size_of::<String>()).sum();
+    strings + value.ints.len() * size_of::<i64>() + value.floats.len() * size_of::<f32>()
 }
 
 /// The field that holds an attribute's value. Where the message does not say, the only one that is filled.

@@ -7,10 +7,21 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// Indices of `nodes` so that each node comes after those it reads from, otherwise in their own order.
-pub(super) fn topological_order(nodes: &[NodeProto]) -> Result<Vec<usize>, ImportError> {
+///
+/// Refuses two values of one name, `is_taken` being those that no node makes.
+pub(super) fn topological_order(
+    nodes: &[NodeProto],
+    is_taken: impl Fn(&str) -> bool,
+) -> Result<Vec<usize>, ImportError> {
     let mut makers: HashMap<&str, usize> = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
-        makers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), index)));
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if is_taken(name) || makers.insert(name, index).is_some() {
+                let error = ImportError::invalid(format!("two values are named {name:?}"));
+                let node_name = super::node_name(node);
+                return Err(error.at_node(node_name, format_args!("node {node_name:?} ({})", node.op_type)));
+            }
+        }
     }
     let mut reads_from: Vec<Vec<usize>> = Vec::with_capacity(nodes.len());
     for node in nodes {

@@ -7,7 +7,6 @@ use planish_ir::{Attributes, ValueId};
 
 /// `broadcast` and `axis` of arithmetic, comparison and logic: the axes of B are those of A from `axis` on.
 pub(super) fn two_sided(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
-    draft.take_ints("consumed_inputs")?;
     let is_broadcast = draft.take_int("broadcast")?.is_some_and(|flag| flag != 0);
     let axis = draft.take_int("axis")?.filter(|_| is_broadcast);
     let (a, b) = (draft.required_input(0)?, draft.required_input(1)?);

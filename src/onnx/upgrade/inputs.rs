@@ -39,7 +39,6 @@ pub(super) fn dft(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(),
 /// `is_test` of `Dropout` said whether to drop anything; it never does in a model that is run.
 pub(super) fn dropout_is_test(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     draft.take_int("is_test")?;
-    draft.take_ints("consumed_inputs")?;
     Ok(())
 }
 

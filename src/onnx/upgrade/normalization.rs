@@ -7,7 +7,6 @@ use planish_ir::{Attribute, Attributes, ValueId};
 
 /// `is_test` of `BatchNormalization` is now said by the outputs.
 pub(super) fn drop_is_test(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
-    draft.take_ints("consumed_inputs")?;
     if draft.take_int("is_test")?.is_some_and(|flag| flag != 0) {
         draft.outputs.truncate(1);
     }

@@ -12,6 +12,20 @@ pub(super) fn drop_consumed_inputs(draft: &mut Draft, _graph: &mut GraphBuilder<
     Ok(())
 }
 
+/// The default of `alpha` of `Selu` had fewer digits.
+pub(super) fn selu_alpha(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
+    drop_consumed_inputs(draft, graph)?;
+    if draft.operator.attributes.get("alpha").is_none() {
+        draft.attributes().set("alpha", 1.6732f32);
+    }
+    Ok(())
+}
+
+/// A form from before version 7 that nobody has met.
+pub(super) fn too_old(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
+    draft.unsupported("this form of the operator is older than opset 7")
+}
+
 /// `output_sequence` of recurrent layers is said by the outputs.
 pub(super) fn drop_output_sequence(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     draft.take_int("output_sequence")?;
