@@ -7,6 +7,9 @@
 use std::ops::Range;
 
 use super::geometry::ConvGeometry;
+use crate::Isa;
+use crate::elementwise::Unary;
+use crate::gemm::{activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Copied input that the nearest caches hold well.
@@ -21,15 +24,23 @@ const BAND_COLUMNS: usize = 2048;
 /// Vectors of outputs that are summed at once.
 const VECTORS: usize = 8;
 
-/// The work on one output channel.
+/// The work on some neighbouring output channels.
 pub(super) struct Depthwise<'a> {
+    pub(super) isa: Isa,
     pub(super) geometry: &'a ConvGeometry,
     pub(super) band: &'a Band,
+    /// The input of all channels.
     pub(super) input: &'a [f32],
+    /// The weights of all channels.
     pub(super) weights: &'a [f32],
-    pub(super) bias: f32,
-    pub(super) bounds: (f32, f32),
+    /// The bias of all channels.
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) activation: Option<Unary>,
+    /// The first channel to be computed, counted through all images.
+    pub(super) first_channel: usize,
+    /// The planes of the channels to be computed.
     pub(super) output: &'a mut [f32],
+    /// At least as long as a band.
     pub(super) scratch: &'a mut [f32],
 }
 
@@ -38,12 +49,33 @@ pub(super) struct Depthwise<'a> {
 pub(super) struct Band {
     /// Output rows of one band.
     rows: usize,
+    /// The distance between the copied rows of one output row and the next.
+    row_step: usize,
     slice_rows: usize,
     row_len: usize,
     phase_len: usize,
     /// Where each tap begins.
     offsets: Vec<usize>,
     len: usize,
+}
+
+/// One vector of outputs.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Where the inputs of its first tap lie in the band, less that tap's offset.
+    from: usize,
+    /// Where it goes, from the first output of the band on.
+    to: usize,
+}
+
+/// Which part of an input row makes which part of a phase of a copied row.
+struct Phase {
+    /// The zeros of padding before it.
+    zeros: usize,
+    /// The column that comes first.
+    first: usize,
+    /// How many columns there are, a stride apart.
+    count: usize,
 }
 
 impl Band {
@@ -67,7 +99,15 @@ impl Band {
             let row = z * slice_rows + y * geometry.dilations[1];
             row * row_len + x % stride_x * phase_len + x / stride_x
         };
-        Some(Self { rows, slice_rows, row_len, phase_len, offsets: (0..geometry.taps()).map(offset).collect(), len })
+        Some(Self {
+            rows,
+            row_step: stride_y.saturating_mul(row_len),
+            slice_rows,
+            row_len,
+            phase_len,
+            offsets: (0..geometry.taps()).map(offset).collect(),
+            len,
+        })
     }
 
     /// The numbers that a band takes.
@@ -75,36 +115,69 @@ impl Band {
         self.len
     }
 
-    /// Copies the input that the outputs of `rows` and of the columns from `column` on need, padding included.
+    /// The vectors of a band of `columns`, in the order in which they must be stored: one may reach into the next row.
+    ///
+    /// # Panics
+    /// If a vector would read beyond the band.
+    fn places(&self, lanes: usize, columns: usize, width: usize) -> Vec<Place> {
+        let vectors = columns.div_ceil(lanes);
+        let place = |row: usize, vector: usize| {
+            let column = (vector * lanes).min(columns.saturating_sub(lanes));
+            Place { from: row * self.row_step + column, to: row * width + column }
+        };
+        let last_from = place(self.rows - 1, vectors - 1).from;
+        let last_offset = self.offsets.iter().max().copied().unwrap_or(0);
+        assert!(last_from + last_offset + lanes <= self.len, "a band holds all that its outputs read");
+        (0..self.rows).flat_map(|row| (0..vectors).map(move |vector| place(row, vector))).collect()
+    }
+
+    /// How the phases of a copied row are filled for the outputs from `column` on.
+    fn phases(&self, geometry: &ConvGeometry, column: usize) -> Vec<Phase> {
+        let stride = geometry.strides[2];
+        let skipped = (column * stride).saturating_sub(geometry.pads_begin[2]);
+        let pad = geometry.pads_begin[2].saturating_sub(column * stride);
+        (0..self.row_len / self.phase_len)
+            .map(|phase| {
+                let zeros = pad.saturating_sub(phase).div_ceil(stride).min(self.phase_len);
+                let first = skipped + (zeros * stride + phase).saturating_sub(pad);
+                let count = geometry.input[2].saturating_sub(first).div_ceil(stride);
+                Phase { zeros, first, count: count.min(self.phase_len - zeros) }
+            })
+            .collect()
+    }
+
+    /// Copies the input that the outputs of `rows` of slice `z` need. Columns that are padding are left as they are.
     #[inline(always)]
-    fn copy(
+    fn copy<S: Simd>(
         &self,
+        s: S,
         geometry: &ConvGeometry,
+        phases: &[Phase],
         input: &[f32],
         z: usize,
         rows: &Range<usize>,
-        column: usize,
         scratch: &mut [f32],
     ) {
         let [_, height, width] = geometry.input;
         let [_, stride_y, stride_x] = geometry.strides;
-        let [_, pad_y, pad_x] = geometry.pads_begin;
         let reach = (geometry.kernel[1] - 1) * geometry.dilations[1];
         let rows_needed = (rows.len() - 1) * stride_y + reach + 1;
-        let skipped = (column * stride_x).saturating_sub(pad_x).min(width);
-        let pad = pad_x.saturating_sub(column * stride_x);
         let slices = scratch.chunks_exact_mut(self.slice_rows * self.row_len);
         for (tap, slice) in slices.enumerate() {
             let source_z = geometry.source(0, z, tap);
             let lines = slice.chunks_exact_mut(self.row_len).take(rows_needed);
             for (i, line) in lines.enumerate() {
-                let y = (rows.start * stride_y + i).checked_sub(pad_y);
-                match source_z.zip(y.filter(|&y| y < height)) {
-                    Some((z, y)) => {
-                        let row = &input[(z * height + y) * width..][..width];
-                        copy_row(&row[skipped..], pad, stride_x, self.phase_len, line);
+                let y = (rows.start * stride_y + i).checked_sub(geometry.pads_begin[1]);
+                let Some((z, y)) = source_z.zip(y.filter(|&y| y < height)) else {
+                    line.fill(0.0);
+                    continue;
+                };
+                let row = &input[(z * height + y) * width..][..width];
+                for (phase, line) in phases.iter().zip(line.chunks_exact_mut(self.phase_len)) {
+                    if phase.count > 0 {
+                        let line = &mut line[phase.zeros..][..phase.count];
+                        copy_spread(s, &row[phase.first..], stride_x, line);
                     }
-                    None => line.fill(0.0),
                 }
             }
         }
@@ -116,103 +189,117 @@ impl Kernel for Depthwise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { geometry, band, input, weights, bias, bounds, output, scratch } = self;
-        let [depth, height, width] = geometry.output;
-        let row_step = geometry.strides[1] * band.row_len;
-        let scratch = &mut scratch[..band.len];
-        for z in 0..depth {
-            for start in (0..height).step_by(band.rows) {
-                let rows = start..height.min(start + band.rows);
-                let output = &mut output[(z * height + start) * width..][..rows.len() * width];
-                for column in (0..width).step_by(BAND_COLUMNS) {
-                    band.copy(geometry, input, z, &rows, column, scratch);
-                    let columns = column..width.min(column + BAND_COLUMNS);
-                    let rows = rows.len();
-                    sum_block(s, band, row_step, weights, bias, bounds, scratch, rows, columns, width, output);
+        let Self { geometry, band, .. } = self;
+        let (taps, width) = (geometry.taps(), geometry.output[2]);
+        let scratch = &mut self.scratch[..band.len];
+        let columns = BAND_COLUMNS.min(width);
+        for start in (0..width).step_by(BAND_COLUMNS) {
+            // The last block overlaps the one before, so that none is too narrow for whole vectors where others follow.
+            let start = start.min(width - columns);
+            let places = band.places(S::LANES, columns, width);
+            let phases = band.phases(geometry, start);
+            scratch.fill(0.0);
+            for (i, output) in self.output.chunks_exact_mut(geometry.output_plane()).enumerate() {
+                let channel = (self.first_channel + i) % geometry.out_channels;
+                let image = (self.first_channel + i) / geometry.out_channels;
+                let in_channel = image * geometry.in_channels + channel / geometry.group_out();
+                let input = &self.input[in_channel * geometry.input_plane()..][..geometry.input_plane()];
+                let sum = Sum {
+                    band,
+                    weights: &self.weights[channel * taps..][..taps],
+                    bias: self.bias.map_or(0.0, |bias| bias[channel]),
+                    bounds: bounds(self.activation),
+                };
+                for_each_band(geometry, band, |z, rows| {
+                    band.copy(s, geometry, &phases, input, z, &rows, scratch);
+                    let first = (z * geometry.output[1] + rows.start) * width + start;
+                    let places = &places[..places.len() / band.rows * rows.len()];
+                    // SAFETY: `places` begins as the band's list for these lanes does, and `scratch` was cut to its length.
+                    unsafe { sum.store(s, places, scratch, &mut output[first..]) };
+                });
+            }
+        }
+        if bounds(self.activation).is_none() {
+            activate(self.isa, self.activation, self.output);
+        }
+    }
+}
+
+/// Calls `f(slice, rows)` for every band of outputs.
+#[inline(always)]
+fn for_each_band(geometry: &ConvGeometry, band: &Band, mut f: impl FnMut(usize, Range<usize>)) {
+    let [depth, height, _] = geometry.output;
+    for z in 0..depth {
+        for start in (0..height).step_by(band.rows) {
+            f(z, start..height.min(start + band.rows));
+        }
+    }
+}
+
+/// What makes one channel's outputs out of a band.
+struct Sum<'a> {
+    band: &'a Band,
+    weights: &'a [f32],
+    bias: f32,
+    bounds: Option<(f32, f32)>,
+}
+
+impl Sum<'_> {
+    /// Computes the vectors at `places` and stores them in that order. What a vector holds beyond the end of a row is
+    /// overwritten by the next row's, or lies beyond the end of `output`.
+    ///
+    /// # Safety
+    /// The places are [`Band::places`] of this band for as many lanes, and `copied` is as long as the band.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&self, s: S, places: &[Place], copied: &[f32], output: &mut [f32]) {
+        let (min, max) = self.bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (min, max) = (s.splat(min), s.splat(max));
+        for places in places.chunks(VECTORS) {
+            let from = |i: usize| places[i.min(places.len() - 1)].from;
+            let inputs: [*const f32; VECTORS] = std::array::from_fn(|i| copied[from(i)..].as_ptr());
+            let mut sums = [s.splat(self.bias); VECTORS];
+            for (&offset, &weight) in self.band.offsets.iter().zip(self.weights) {
+                let weight = s.splat(weight);
+                for (sum, input) in sums.iter_mut().zip(inputs) {
+                    // SAFETY: `Band::places` has asserted that a whole vector of the band lies at the last place's last offset.
+                    let x = unsafe { std::slice::from_raw_parts(input.add(offset), S::LANES) };
+                    *sum = s.mul_add(weight, s.load(x), *sum);
+                }
+            }
+            for (place, sum) in places.iter().zip(sums) {
+                let output = &mut output[place.to..];
+                let x = s.min(max, s.max(min, sum));
+                if output.len() >= S::LANES {
+                    s.store(output, x);
+                } else {
+                    s.store_partial(output, output.len(), x);
                 }
             }
         }
     }
 }
 
-/// The sums of a block of outputs, `rows` of `columns` in `output`, whose rows are `width` long.
-///
-/// [`VECTORS`] vectors are summed at once, taken along the rows one row after another, so that additions overlap however narrow the
-/// rows are.
+/// `to[i] = from[i · stride]`
 #[inline(always)]
-fn sum_block<S: Simd>(
-    s: S,
-    band: &Band,
-    row_step: usize,
-    weights: &[f32],
-    bias: f32,
-    bounds: (f32, f32),
-    scratch: &[f32],
-    rows: usize,
-    columns: Range<usize>,
-    width: usize,
-    output: &mut [f32],
-) {
-    let (min, max) = (s.splat(bounds.0), s.splat(bounds.1));
-    let vectors = columns.len().div_ceil(S::LANES);
-    let last_base = (rows - 1) * row_step + (vectors - 1) * S::LANES;
-    let last_offset = band.offsets.iter().max().copied().unwrap_or(0);
-    assert!(last_base + last_offset + S::LANES <= scratch.len(), "a band holds all that its outputs read");
-    let mut position = (0, 0);
-    let total = rows * vectors;
-    for start in (0..total).step_by(VECTORS) {
-        let mut places = [position; VECTORS];
-        for place in places.iter_mut().take(total - start) {
-            *place = position;
-            position.1 += 1;
-            if position.1 == vectors {
-                position = (position.0 + 1, 0);
-            }
-        }
-        let count = VECTORS.min(total - start);
-        let last = places[count - 1];
-        places[count..].fill(last);
-        let bases = places.map(|(row, vector)| row * row_step + vector * S::LANES);
-        let mut sums = [s.splat(bias); VECTORS];
-        for (&offset, &weight) in band.offsets.iter().zip(weights) {
-            let weight = s.splat(weight);
-            for (sum, base) in sums.iter_mut().zip(bases) {
-                // SAFETY: `base` is at most `last_base` and `offset` at most `last_offset`, for which the assertion holds.
-                let x = unsafe { scratch.get_unchecked(base + offset..base + offset + S::LANES) };
-                *sum = s.mul_add(weight, s.load(x), *sum);
-            }
-        }
-        for (&(row, vector), sum) in places[..count].iter().zip(sums) {
-            let row = &mut output[row * width..][columns.clone()];
-            let out = &mut row[vector * S::LANES..];
-            let x = s.min(max, s.max(min, sum));
-            if out.len() >= S::LANES {
-                s.store(out, x);
-            } else {
-                s.store_partial(out, out.len(), x);
-            }
-        }
+fn copy_spread<S: Simd>(s: S, from: &[f32], stride: usize, to: &mut [f32]) {
+    match stride {
+        1 => copy(s, from, to),
+        2 => copy_every_second(from, to),
+        _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
     }
 }
 
-/// Deals a row, with `pad` zeros before it and zeros after it, out to the phases of `line`.
+/// Copies a short run without a call.
 #[inline(always)]
-fn copy_row(row: &[f32], pad: usize, stride: usize, phase_len: usize, line: &mut [f32]) {
-    for (phase, line) in line.chunks_exact_mut(phase_len).enumerate() {
-        let zeros = pad.saturating_sub(phase).div_ceil(stride).min(phase_len);
-        let (before, rest) = line.split_at_mut(zeros);
-        before.fill(0.0);
-        let first = (zeros * stride + phase).saturating_sub(pad);
-        let row = row.get(first..).unwrap_or(&[]);
-        let count = row.len().div_ceil(stride).min(rest.len());
-        let (inside, after) = rest.split_at_mut(count);
-        match stride {
-            1 => inside.copy_from_slice(&row[..count]),
-            2 => copy_every_second(row, inside),
-            _ => inside.iter_mut().zip(row.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
-        }
-        after.fill(0.0);
+fn copy<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
+    let from = &from[..to.len()];
+    let Some(last) = to.len().checked_sub(S::LANES) else {
+        return to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    };
+    for (to, from) in to.chunks_exact_mut(S::LANES).zip(from.chunks_exact(S::LANES)) {
+        s.store(to, s.load(from));
     }
+    s.store(&mut to[last..], s.load(&from[last..]));
 }
 
 /// `to[i] = from[2 · i]`, in a form that compiles to shuffles of vectors.

@@ -17,7 +17,7 @@ pub use transpose::conv_transpose;
 use std::cell::Cell;
 
 use crate::elementwise::Unary;
-use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right, activate, bounds};
+use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right};
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
 
@@ -193,34 +193,27 @@ fn conv_depthwise(
     let Some(band) = Band::new(geometry) else {
         return conv_scalar(geometry, x, weights, bias, activation, y);
     };
-    let bounds = bounds(activation);
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
-    threads.for_each_chunk_mut(y, each * plane, |task, y| {
+    threads.for_each_chunk_mut(y, each * plane, |task, output| {
         let mut scratch = BAND.take();
         if scratch.len() < band.len() {
             scratch.resize(band.len(), 0.0);
         }
-        for (i, y) in y.chunks_exact_mut(plane).enumerate() {
-            let channel = (task * each + i) % geometry.out_channels;
-            let image = (task * each + i) / geometry.out_channels;
-            let in_channel = image * geometry.in_channels + channel / geometry.group_out();
-            let kernel = Depthwise {
-                geometry,
-                band: &band,
-                input: &x[in_channel * geometry.input_plane()..][..geometry.input_plane()],
-                weights: &weights[channel * taps..][..taps],
-                bias: bias.map_or(0.0, |bias| bias[channel]),
-                bounds: bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
-                output: &mut *y,
-                scratch: &mut scratch,
-            };
-            simd::dispatch_on(isa, kernel);
-            if bounds.is_none() {
-                activate(isa, activation, y);
-            }
-        }
+        let kernel = Depthwise {
+            isa,
+            geometry,
+            band: &band,
+            input: x,
+            weights,
+            bias,
+            activation,
+            first_channel: task * each,
+            output,
+            scratch: &mut scratch,
+        };
+        simd::dispatch_on(isa, kernel);
         BAND.set(scratch);
     });
 }
