@@ -47,6 +47,7 @@ mod pick;
 mod pool;
 mod pow;
 mod prelu;
+mod quantized;
 mod range;
 mod registry;
 mod reshape;
@@ -99,7 +100,9 @@ pub static OPERATORS: &[Entry] = &[
     entry::<conv_transpose::ConvTranspose>(),
     entry::<math::operator::Cos>(),
     entry::<math::operator::Cosh>(),
+    entry::<quantized::DequantizeLinear>(),
     entry::<arithmetic::Div>(),
+    entry::<quantized::DynamicQuantizeLinear>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
@@ -122,7 +125,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<activation::operator::HardSwish>(),
     entry::<control::If>(),
     entry::<group_normalization::InstanceNormalization>(),
-    entry::<lrn::Lrn>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
@@ -131,6 +133,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<softmax::LogSoftmax>(),
     entry::<control::Loop>(),
     entry::<pool::LpPool>(),
+    entry::<lrn::Lrn>(),
     entry::<matmul::MatMul>(),
     entry::<variadic::Max>(),
     entry::<pool::MaxPool>(),
@@ -148,12 +151,13 @@ pub static OPERATORS: &[Entry] = &[
     entry::<prelu::PRelu>(),
     entry::<pad::Pad>(),
     entry::<pow::Pow>(),
-    entry::<layer_normalization::RmsNormalization>(),
+    entry::<quantized::QuantizeLinear>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
     entry::<sign::operator::Relu>(),
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
+    entry::<layer_normalization::RmsNormalization>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
     entry::<elements::ScatterElements>(),

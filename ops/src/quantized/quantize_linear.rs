@@ -1,0 +1,183 @@
+//! `QuantizeLinear`: y = saturate(round(x / y_scale) + y_zero_point), ties to even.
+//!
+//! Opsets: 10; 13 adds `axis`; 19 adds 8-bit floats and `saturate`; 21 adds blocks, 4-bit and 16-bit types, `output_dtype`;
+//! 23 adds `precision`; 24, 25, 28 add dtypes.
+
+use super::granularity::{Granularity, Spread};
+use super::integers::{Quantum, as_floats, range, round_to};
+use crate::Define;
+use crate::broadcast::{Operand, Walk};
+use crate::dtypes::for_dtypes;
+use planish_ir::{
+    AttributeError, EvalCx, FLOAT8, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, Type,
+    Types, arg, int, opt,
+};
+use planish_tensor::{DType, Tensor, bf16, f16};
+
+/// A core's time for one element.
+const NS_PER_ELEMENT: f64 = 0.5;
+
+/// What is quantized.
+const REAL: Types = Types::of(&[DType::F32, DType::F16, DType::BF16, DType::I32]);
+
+/// What scales may be.
+const SCALE: Types = REAL.or(Types::of(&[DType::F8E8M0]));
+
+/// What quantized tensors are made of.
+pub const QUANTIZED: Types = FLOAT8.or(Types::of(&[
+    DType::I8,
+    DType::U8,
+    DType::I16,
+    DType::U16,
+    DType::U4,
+    DType::I4,
+    DType::F4E2M1,
+    DType::U2,
+    DType::I2,
+    DType::F6E2M3,
+    DType::F6E3M2,
+]));
+
+/// `QuantizeLinear`.
+#[derive(Debug)]
+pub struct QuantizeLinear {
+    granularity: Granularity,
+    output: Option<DType>,
+    precision: Option<DType>,
+}
+
+impl Define for QuantizeLinear {
+    const SCHEMA: Schema = Schema::new("QuantizeLinear", 28)
+        .inputs(&[arg("x", REAL).var("T1"), arg("y_scale", SCALE).var("T2"), opt("y_zero_point", QUANTIZED).var("T3")])
+        .outputs(&[arg("y", QUANTIZED).var("T3")])
+        .attributes(&[
+            int("axis", 1),
+            int("block_size", 0),
+            int("output_dtype", 0),
+            int("precision", 0),
+            int("saturate", 1),
+        ]);
+
+    fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        let output = node.opt_dtype("output_dtype")?;
+        if let Some(dtype) = output.filter(|&d| !QUANTIZED.contains(d)) {
+            return Err(AttributeError::invalid(format!(
+                "attribute \"output_dtype\": {dtype} is not a quantized type"
+            )));
+        }
+        let precision = node.opt_dtype("precision")?;
+        if let Some(dtype) = precision.filter(|d| ![DType::F32, DType::F16, DType::BF16].contains(d)) {
+            return Err(AttributeError::invalid(format!(
+                "attribute \"precision\": {dtype} is not a float of 16 or 32 bits"
+            )));
+        }
+        Ok(QuantizeLinear { granularity: Granularity::parse(node)?, output, precision })
+    }
+}
+
+impl QuantizeLinear {
+    fn output_dtype(&self, zero_point: Option<DType>) -> Result<DType, InferError> {
+        match (zero_point, self.output) {
+            (Some(zero), Some(output)) if zero != output => {
+                Err(InferError(format!("expected a zero point of {output}, as output_dtype says, got {zero}")))
+            }
+            (zero, output) => Ok(zero.or(output).unwrap_or(DType::U8)),
+        }
+    }
+}
+
+impl Op for QuantizeLinear {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        if let (Some(x), Some(scale)) = (x.shape(0), x.shape(1)) {
+            self.granularity.check(x, scale)?;
+        }
+        let dtype = if x.has(2) && x.dtype(2).is_none() { None } else { Some(self.output_dtype(x.dtype(2))?) };
+        let shape = x.shape(0).map(<[_]>::to_vec);
+        Ok(vec![Fact::of_type(Type::Tensor { dtype, shape })])
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        let (x, scale, zero) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.opt_tensor(2)?);
+        let dtype = self.output_dtype(zero.map(Tensor::dtype))?;
+        let precision = self.precision.unwrap_or(scale.dtype());
+        let spread = self.granularity.spread(x.shape(), scale.shape())?;
+        let zero = match zero {
+            Some(zero) if zero.shape() != scale.shape() => {
+                let (zero, scale) = (zero.shape(), scale.shape());
+                return Err(OpError::invalid(format!("the scale is of shape {scale}, the zero point of shape {zero}")));
+            }
+            Some(zero) => as_floats(cx, zero)?,
+            None => cx.zeros::<f32>(scale.shape().clone())?.freeze(),
+        };
+        let quantization = Quantization {
+            scale: spread.stretched::<f32>(cx, as_floats(cx, scale)?)?,
+            zero: spread.stretched::<f32>(cx, zero)?,
+            spread,
+        };
+        let x = as_floats(cx, x)?;
+        Ok(match precision {
+            DType::F16 => {
+                let narrow = |v| f16::from_f32(v).to_f32();
+                quantization.quantize(cx, &x, dtype, move |x, scale| narrow(narrow(x) / narrow(scale)))?
+            }
+            DType::BF16 => {
+                let narrow = |v| bf16::from_f32(v).to_f32();
+                quantization.quantize(cx, &x, dtype, move |x, scale| narrow(narrow(x) / narrow(scale)))?
+            }
+            _ => quantization.quantize(cx, &x, dtype, |x, scale| x / scale)?,
+        }
+        .into())
+    }
+}
+
+/// Scales and zero points, spread over a tensor.
+struct Quantization {
+    spread: Spread,
+    scale: Tensor,
+    zero: Tensor,
+}
+
+impl Quantization {
+    /// The codes of `x`.
+    fn quantize(
+        &self,
+        cx: &EvalCx<'_>,
+        x: &Tensor,
+        dtype: DType,
+        quotient: impl Fn(f32, f32) -> f32 + Sync,
+    ) -> Result<Tensor, OpError> {
+        match range(dtype) {
+            Some(range) if dtype.is_packed() => {
+                let codes = self.round::<u8>(cx, x, range, quotient)?;
+                Ok(Tensor::from_codes(&cx.memory, dtype, x.shape().clone(), codes.as_slice()?)?)
+            }
+            Some(range) => for_dtypes!(dtype, Q => self.round::<Q>(cx, x, range, quotient), [
+                U8 = u8, I8 = i8, U16 = u16, I16 = i16,
+            ]),
+            None => Err(OpError::unsupported(format!("quantization to {dtype}"))),
+        }
+    }
+
+    fn round<Q: Quantum>(
+        &self,
+        cx: &EvalCx<'_>,
+        x: &Tensor,
+        range: (f32, f32),
+        quotient: impl Fn(f32, f32) -> f32 + Sync,
+    ) -> Result<Tensor, OpError> {
+        let walk = Walk::new([&self.spread.x, &self.spread.scale])?;
+        let (values, scale, zero) = (x.as_slice::<f32>()?, self.scale.as_slice::<f32>()?, self.zero.as_slice::<f32>()?);
+        let mut y = cx.uninit::<Q>(x.shape().clone())?;
+        walk.fill(cx, &mut y, NS_PER_ELEMENT, |y, [at_x, at_scale]| {
+            match (at_x.of(values, y.len()), at_scale.of(scale, y.len()), at_scale.of(zero, y.len())) {
+                (Operand::Slice(x), Operand::Repeated(scale), Operand::Repeated(zero)) => {
+                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = round_to(quotient(x, scale), zero, range));
+                }
+                _ => y.iter_mut().enumerate().for_each(|(i, y)| {
+                    *y = round_to(quotient(*at_x.at(values, i), *at_scale.at(scale, i)), *at_scale.at(zero, i), range);
+                }),
+            }
+        })?;
+        Ok(y.freeze())
+    }
+}
