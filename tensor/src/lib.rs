@@ -11,6 +11,7 @@ mod dtype;
 mod element;
 mod file;
 mod memory;
+mod minifloat;
 mod shape;
 mod tensor;
 mod value;
@@ -21,6 +22,7 @@ pub use element::{Complex64, Complex128, Element, F6E2M3, F6E3M2, F8E4M3FN, F8E4
 pub use file::{map_file, read_file};
 pub use half::{bf16, f16};
 pub use memory::{Memory, MemoryError, Reservation};
+pub use minifloat::{MiniFloat, ScaleRounding, scale_from_code, scale_to_code};
 pub use shape::{MAX_RANK, Shape, ShapeError};
 pub use tensor::{DTypeMismatch, PayloadError, RawTensorMut, Tensor, TensorMut, Word};
 pub use value::{Map, MapKeys, Sequence, Value, ValueType};

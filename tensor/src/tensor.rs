@@ -246,6 +246,20 @@ impl Tensor {
         Ok(self.clone().with_known_shape(shape))
     }
 
+    /// The same bits as elements of another dtype of the same width; `None` for strings and other widths. What is neither 0
+    /// nor 1 is 1 as a `bool`.
+    pub fn bit_cast(&self, dtype: DType) -> Option<Tensor> {
+        let Data::Bytes(buffer) = &self.data else { return None };
+        if dtype.bits() != self.dtype.bits() {
+            return None;
+        }
+        if dtype == DType::Bool && self.dtype != DType::Bool {
+            let bits: Vec<bool> = buffer.bytes().iter().map(|&b| b != 0).collect();
+            return Tensor::new(self.shape.clone(), &bits).ok();
+        }
+        Some(Tensor { dtype, ..self.clone() })
+    }
+
     fn with_known_shape(mut self, shape: Shape) -> Tensor {
         debug_assert_eq!(shape.num_elements(), self.shape.num_elements());
         self.shape = shape;
