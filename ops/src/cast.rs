@@ -10,7 +10,7 @@
 //! and the same from 19.
 
 use crate::Define;
-use crate::dtypes::{Float32, for_dtypes};
+use crate::dtypes::Float32;
 use crate::elementwise::in_range;
 use crate::parallel;
 use planish_ir::{
@@ -231,15 +231,9 @@ impl<'a> Source<'a> {
     }
 }
 
-fn convert(
-    cx: &EvalCx<'_>,
-    source: &Source<'_>,
-    x: &Tensor,
-    to: DType,
-    rounding: Rounding,
-) -> Result<Tensor, OpError> {
+fn convert(cx: &EvalCx<'_>, source: &Source<'_>, x: &Tensor, to: DType, rounding: Rounding) -> Result<Tensor, OpError> {
     let saturate = rounding.saturate;
-    /// To numbers that `as` converts from all wide types; `$low_bits` brings a float near.
+    /// To numbers that `as` converts from all wide types, floats by way of `$via`.
     macro_rules! plain {
         ($t:ty, $via:ty) => {
             source.fill::<$t>(cx, x, |v| v as $via as $t, |v| v as $t, |v| v as $t)?.freeze()
@@ -296,16 +290,8 @@ fn convert(
 fn to_strings(cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
     const LONGEST_TEXT: usize = 24;
     let _charged = cx.memory.reserve(x.num_elements().saturating_mul(size_of::<String>() + LONGEST_TEXT))?;
-    let narrow_floats = |of: &dyn Fn(usize) -> String| (0..x.num_elements()).map(of).collect::<Vec<String>>();
     let text = match x.dtype() {
-        DType::F32 => {
-            let x = x.as_slice::<f32>()?;
-            narrow_floats(&|i| float_text(x[i]))
-        }
-        DType::F64 => {
-            let x = x.as_slice::<f64>()?;
-            narrow_floats(&|i| float_text(x[i]))
-        }
+        DType::F64 => x.as_slice::<f64>()?.iter().map(|&v| float_text(v)).collect(),
         _ => {
             let source = Source::new(cx, x)?;
             let mut text = Vec::with_capacity(x.num_elements());
@@ -313,7 +299,7 @@ fn to_strings(cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
                 cx.check()?;
                 let length = TILE.min(x.num_elements() - start);
                 match (source.0)(start, length) {
-                    // Exact in `f32`, and of few digits there.
+                    // Every float but `double` is exact in `f32`, and of fewer digits there.
                     Wide::Float(wide) => text.extend(wide[..length].iter().map(|&v| float_text(v as f32))),
                     Wide::Signed(wide) => text.extend(wide[..length].iter().map(i64::to_string)),
                     Wide::Unsigned(wide) => text.extend(wide[..length].iter().map(u64::to_string)),
@@ -340,47 +326,132 @@ fn float_text<T: num_traits::Float + std::fmt::Display + std::fmt::LowerExp>(val
 }
 
 fn parse_strings(cx: &EvalCx<'_>, x: &Tensor, to: DType, rounding: Rounding) -> Result<Tensor, OpError> {
-    let strings = x.as_strings()?;
-    let is_integer = to.is_integer() || to == DType::Bool;
-    if is_integer && to != DType::U64 {
-        let mut numbers = cx.uninit::<i64>(x.shape().clone())?;
-        for (number, text) in numbers.iter_mut().zip(strings) {
-            *number = match text.trim().parse::<i64>() {
-                Ok(number) => number,
-                Err(_) => parse_float(text)? as i64,
-            };
-        }
-        return cast(cx, numbers.freeze(), to, rounding);
-    }
-    if to == DType::U64 {
-        let mut numbers = cx.uninit::<u64>(x.shape().clone())?;
-        for (number, text) in numbers.iter_mut().zip(strings) {
-            *number = match text.trim().parse::<u64>() {
-                Ok(number) => number,
-                Err(_) => parse_float(text)? as u64,
-            };
-        }
-        return Ok(numbers.freeze());
-    }
-    if to == DType::F32 {
-        let mut numbers = cx.uninit::<f32>(x.shape().clone())?;
-        for (number, text) in numbers.iter_mut().zip(strings) {
-            *number = text.trim().parse().map_err(|_| no_number(text))?;
-        }
-        return Ok(numbers.freeze());
-    }
-    let mut numbers = cx.uninit::<f64>(x.shape().clone())?;
-    for (number, text) in numbers.iter_mut().zip(strings) {
-        *number = parse_float(text)?;
-    }
-    cast(cx, numbers.freeze(), to, rounding)
+    let float = |text: &str| text.parse::<f64>().ok();
+    let numbers = match to {
+        DType::F32 => parse_all(cx, x, |text| text.parse::<f32>().ok())?,
+        DType::U64 => parse_all(cx, x, |text| text.parse::<u64>().ok().or(float(text).map(|v| v as u64)))?,
+        to if to.is_integer() => parse_all(cx, x, |text| text.parse::<i64>().ok().or(float(text).map(|v| v as i64)))?,
+        _ => parse_all(cx, x, float)?,
+    };
+    cast(cx, numbers, to, rounding)
 }
 
-fn parse_float(text: &str) -> Result<f64, OpError> {
-    text.trim().parse().map_err(|_| no_number(text))
+fn parse_all<T: Element>(cx: &EvalCx<'_>, x: &Tensor, of: impl Fn(&str) -> Option<T>) -> Result<Tensor, OpError> {
+    let mut y = cx.uninit::<T>(x.shape().clone())?;
+    for (y, text) in y.iter_mut().zip(x.as_strings()?) {
+        *y = of(text.trim()).ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            OpError::invalid(format!("the string {shown:?} is not a number"))
+        })?;
+    }
+    Ok(y.freeze())
 }
 
-fn no_number(text: &str) -> OpError {
-    let shown: String = text.chars().take(40).collect();
-    OpError::invalid(format!("the string {shown:?} is not a number"))
+#[cfg(test)]
+mod tests {
+    use crate::StandardRegistry;
+    use crate::testing::{eval, tensor};
+    use planish_ir::{Attributes, Dim, Fact, Facts, OpError, Registry};
+    use planish_tensor::{DType, F8E4M3FN, F8E5M2, F8E8M0, Memory, Shape, Tensor, bf16, f16};
+
+    fn to(dtype: DType) -> Attributes {
+        Attributes::new().with("to", i64::from(dtype.to_onnx()))
+    }
+
+    fn cast(x: Tensor, dtype: DType) -> Tensor {
+        eval("Cast", to(dtype), &[x]).unwrap()
+    }
+
+    fn words(words: &[&str]) -> Tensor {
+        let words: Vec<String> = words.iter().map(|&w| w.to_owned()).collect();
+        Tensor::from_strings(Shape::new(&[words.len()]).unwrap(), words).unwrap()
+    }
+
+    #[test]
+    fn fractions_are_dropped_and_high_bits_discarded() {
+        let x = tensor(&[5], &[-1.9f32, 2.5, 300.7, f32::NAN, -0.5]);
+        assert_eq!(cast(x.clone(), DType::I64), tensor(&[5], &[-1i64, 2, 300, 0, 0]));
+        assert_eq!(cast(x.clone(), DType::U8), tensor(&[5], &[255u8, 2, 44, 0, 0]));
+        assert_eq!(cast(x, DType::Bool), tensor(&[5], &[true, true, true, true, true]));
+        assert_eq!(cast(tensor(&[2], &[200i16, -200]), DType::I8), tensor(&[2], &[-56i8, 56]));
+        assert_eq!(cast(tensor(&[1], &[1e20f32]), DType::I32), tensor(&[1], &[i32::MAX]));
+        assert_eq!(cast(tensor(&[1], &[u64::MAX]), DType::F64), tensor(&[1], &[u64::MAX as f64]));
+        assert_eq!(cast(tensor(&[2], &[true, false]), DType::F32), tensor(&[2], &[1f32, 0.]));
+    }
+
+    #[test]
+    fn every_pair_of_dtypes_keeps_small_integers() {
+        let ones = |dtype: DType| match dtype {
+            DType::String => words(&["0", "1", "1"]),
+            dtype => cast(tensor(&[3], &[0f64, 1., 1.]), dtype),
+        };
+        let dtypes: Vec<DType> = super::TYPES.dtypes().filter(|&d| d != DType::F8E8M0).collect();
+        for &from in &dtypes {
+            for &to in &dtypes {
+                assert_eq!(cast(ones(from), to), ones(to), "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_tensors_convert_tile_by_tile() {
+        let x: Vec<i32> = (0..1000).collect();
+        let expected: Vec<f16> = x.iter().map(|&v| f16::from_f64(v.into())).collect();
+        assert_eq!(cast(tensor(&[1000], &x), DType::F16), tensor(&[1000], &expected));
+        let wide: Vec<f32> = x.iter().map(|&v| v as f32 * 0.37).collect();
+        let expected: Vec<bf16> = wide.iter().map(|&v| bf16::from_f32(v)).collect();
+        assert_eq!(cast(tensor(&[1000], &wide), DType::BF16), tensor(&[1000], &expected));
+    }
+
+    #[test]
+    fn narrow_integers_wrap() {
+        let codes = |dtype, codes: &[u8]| {
+            Tensor::from_codes(Memory::global(), dtype, Shape::new(&[codes.len()]).unwrap(), codes).unwrap()
+        };
+        let x = tensor(&[4], &[-9f32, -8., 7., 8.]);
+        assert_eq!(cast(x.clone(), DType::I4), codes(DType::I4, &[7, 8, 7, 8]));
+        assert_eq!(cast(x.clone(), DType::U2), codes(DType::U2, &[3, 0, 3, 0]));
+        assert_eq!(cast(x, DType::F4E2M1), codes(DType::F4E2M1, &[15, 15, 7, 7]));
+        assert_eq!(cast(codes(DType::I4, &[15, 7]), DType::F32), tensor(&[2], &[-1f32, 7.]));
+        assert_eq!(cast(codes(DType::F4E2M1, &[15, 1]), DType::F16), tensor(&[2], &[-6.0, 0.5].map(f16::from_f32)));
+    }
+
+    #[test]
+    fn float8_saturates_unless_told_not_to() {
+        let x = tensor(&[2], &[1e6f32, -0.5]);
+        let loose = |dtype| to(dtype).with("saturate", 0i64);
+        assert_eq!(cast(x.clone(), DType::F8E4M3FN), tensor(&[2], &[F8E4M3FN(0x7e), F8E4M3FN(0xb0)]));
+        let y = eval("Cast", loose(DType::F8E5M2), &[x.clone()]).unwrap();
+        assert_eq!(y, tensor(&[2], &[F8E5M2(0x7c), F8E5M2(0xb8)]));
+        let scale = tensor(&[2], &[1.5f32, 0.]);
+        assert_eq!(cast(scale.clone(), DType::F8E8M0), tensor(&[2], &[F8E8M0(128), F8E8M0(0)]));
+        let y = eval("Cast", to(DType::F8E8M0).with("round_mode", "down"), &[scale]).unwrap();
+        assert_eq!(y, tensor(&[2], &[F8E8M0(127), F8E8M0(0)]));
+    }
+
+    #[test]
+    fn strings_are_parsed_and_written() {
+        let x = words(&["3.14", "-INF", "1e3", " 7"]);
+        assert_eq!(cast(x.clone(), DType::F32), tensor(&[4], &[3.14f32, f32::NEG_INFINITY, 1000., 7.]));
+        assert_eq!(cast(words(&["100.5", "-9223372036854775808"]), DType::I64), tensor(&[2], &[100, i64::MIN]));
+        assert!(matches!(eval("Cast", to(DType::F32), &[words(&["Hello"])]), Err(OpError::Invalid(_))));
+        let y = cast(tensor(&[5], &[0.1f32, 1., 1e20, f32::NAN, f32::NEG_INFINITY]), DType::String);
+        assert_eq!(y.as_strings().unwrap(), ["0.1", "1", "1e20", "NaN", "-INF"]);
+        assert_eq!(cast(tensor(&[1], &[u64::MAX]), DType::String).as_strings().unwrap(), ["18446744073709551615"]);
+    }
+
+    #[test]
+    fn cast_like_takes_the_other_inputs_dtype() {
+        let y = eval("CastLike", Attributes::new(), &[tensor(&[1], &[2.5f32]), tensor(&[0], &[0u8; 0])]).unwrap();
+        assert_eq!(y, tensor(&[1], &[2u8]));
+    }
+
+    #[test]
+    fn contents_pass_through_integers() {
+        let fact = Fact::integers(DType::I64, false, vec![Dim::symbol("seq"), Dim::known(1 << 40)]);
+        let operator = StandardRegistry.operator("", "Cast", to(DType::I32), 1, 1).unwrap();
+        let narrow = operator.op().unwrap().infer(&Facts::new(&[Some(&fact)], 1)).unwrap().remove(0);
+        assert_eq!(narrow.elements(), Some(vec![Dim::symbol("seq"), Dim::unknown()]));
+        assert!(eval("Cast", to(DType::Complex64), &[tensor(&[1], &[0f32])]).is_err());
+    }
 }

@@ -7,8 +7,10 @@
 mod activation;
 mod arithmetic;
 mod batch_normalization;
+mod bit_cast;
 mod bit_shift;
 mod broadcast;
+mod cast;
 mod clip;
 mod compare;
 mod concat;
@@ -27,6 +29,7 @@ mod geometry;
 mod global_pool;
 mod group_normalization;
 mod half;
+mod identity;
 mod indices;
 mod layer_normalization;
 mod logic;
@@ -75,6 +78,10 @@ pub use registry::{Define, Entry, StandardRegistry, entry};
 
 /// Every operator, by domain and name.
 pub static OPERATORS: &[Entry] = &[
+    entry::<bit_cast::BitCast>(),
+    entry::<cast::Cast>(),
+    entry::<cast::CastLike>(),
+    entry::<identity::Identity>(),
     entry::<sign::operator::Abs>(),
     entry::<math::operator::Acos>(),
     entry::<math::operator::Acosh>(),
