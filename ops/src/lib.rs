@@ -52,9 +52,11 @@ mod pow;
 mod prelu;
 mod quantized;
 mod range;
+mod recurrent;
 mod registry;
 mod reshape;
 mod resize;
+mod rotary_embedding;
 mod rowwise;
 mod select;
 mod shape;
@@ -65,23 +67,19 @@ mod softmax;
 mod split;
 mod squeeze;
 mod symbolic;
-#[cfg(test)]
-mod testing;
 mod tile;
 mod top_k;
 mod transpose;
 mod trilu;
 mod unary;
 mod variadic;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
 /// Every operator, by domain and name.
 pub static OPERATORS: &[Entry] = &[
-    entry::<bit_cast::BitCast>(),
-    entry::<cast::Cast>(),
-    entry::<cast::CastLike>(),
-    entry::<identity::Identity>(),
     entry::<sign::operator::Abs>(),
     entry::<math::operator::Acos>(),
     entry::<math::operator::Acosh>(),
@@ -93,11 +91,14 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Atanh>(),
     entry::<pool::AveragePool>(),
     entry::<batch_normalization::BatchNormalization>(),
+    entry::<bit_cast::BitCast>(),
     entry::<bit_shift::BitShift>(),
     entry::<logic::BitwiseAnd>(),
     entry::<logic::BitwiseNot>(),
     entry::<logic::BitwiseOr>(),
     entry::<logic::BitwiseXor>(),
+    entry::<cast::Cast>(),
+    entry::<cast::CastLike>(),
     entry::<math::operator::Ceil>(),
     entry::<activation::operator::Celu>(),
     entry::<clip::Clip>(),
@@ -128,8 +129,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
     entry::<group_normalization::GroupNormalization>(),
+    entry::<recurrent::Gru>(),
     entry::<activation::operator::HardSigmoid>(),
     entry::<activation::operator::HardSwish>(),
+    entry::<identity::Identity>(),
     entry::<control::If>(),
     entry::<group_normalization::InstanceNormalization>(),
     entry::<layer_normalization::LayerNormalization>(),
@@ -141,6 +144,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<control::Loop>(),
     entry::<pool::LpPool>(),
     entry::<lrn::Lrn>(),
+    entry::<recurrent::Lstm>(),
     entry::<matmul::MatMul>(),
     entry::<variadic::Max>(),
     entry::<pool::MaxPool>(),
@@ -165,6 +169,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
     entry::<layer_normalization::RmsNormalization>(),
+    entry::<recurrent::Rnn>(),
+    entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
     entry::<elements::ScatterElements>(),

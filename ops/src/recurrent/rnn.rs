@@ -1,0 +1,110 @@
+//! `RNN`: H = f(x·Wᵀ + H·Rᵀ + b).
+//!
+//! Opsets: 1; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds bfloat16.
+
+use super::{Cell, Form, SHARED_INPUTS, Step, Weights, activations, pack_rows, shared_attributes};
+use crate::Define;
+use crate::packed::Packed;
+use planish_ir::{
+    AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op,
+    OpError, Outputs, Prepared, Schema, opt, optional,
+};
+use planish_kernels::elementwise::{Unary, unary};
+use planish_kernels::gemm::{Epilogue, MatRef, PackedB, gemm};
+use planish_kernels::simd::Operand;
+use planish_tensor::Tensor;
+use std::sync::Arc;
+
+/// `RNN`.
+#[derive(Debug)]
+pub struct Rnn {
+    form: Form,
+    cell: RnnCell,
+    weights: Option<Arc<Weights>>,
+}
+
+#[derive(Clone, Debug)]
+struct RnnCell {
+    /// For each direction.
+    activations: Vec<Unary>,
+    clip: Option<f32>,
+}
+
+const ATTRIBUTES: [AttributeDef; 7] = {
+    let [a, b, c, d, e, f] = shared_attributes();
+    [a, b, c, d, e, f, optional("activations", AttributeKind::Strings)]
+};
+
+impl Define for Rnn {
+    const SCHEMA: Schema = Schema::new("RNN", 22)
+        .inputs(&SHARED_INPUTS)
+        .outputs(&[opt("Y", FLOATS).var("T"), opt("Y_h", FLOATS).var("T")])
+        .attributes(&ATTRIBUTES);
+
+    fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        let form = Form::parse(node)?;
+        let activations = activations::parse(node, form.ways.len(), &["Tanh"])?.concat();
+        let cell = RnnCell { activations, clip: form.clip };
+        Ok(Rnn { form, cell, weights: None })
+    }
+}
+
+impl Cell for RnnCell {
+    const GATES: usize = 1;
+
+    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Packed<PackedB>>, OpError> {
+        Ok(vec![pack_rows(cx, r, hidden, hidden)?])
+    }
+
+    fn step(&self, cx: &EvalCx<'_>, step: Step<'_>) -> Result<(), OpError> {
+        let Step { way, hidden_size: n, recurrence, gates, hidden, .. } = step;
+        let state = MatRef::row_major(hidden, hidden.len() / n, n);
+        gemm(&cx.threads, 1.0, state, &*recurrence[0], 1.0, gates, n, &Epilogue::default());
+        if let Some(bound) = self.clip {
+            unary(Unary::Clip { min: -bound, max: bound }, Operand::Output, gates);
+        }
+        unary(self.activations[way], Operand::Slice(gates), hidden);
+        Ok(())
+    }
+}
+
+impl Op for Rnn {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        self.form.infer(x, RnnCell::GATES)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        super::eval(&self.cell, &self.form, self.weights.as_ref(), cx, inputs)
+    }
+
+    fn macs(&self, x: &Facts<'_>, _outputs: &[Fact]) -> Dim {
+        self.form.macs(x)
+    }
+
+    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+        super::prepare(&self.cell, &self.form, cx, constants, |weights| {
+            Arc::new(Rnn { form: self.form.clone(), cell: self.cell.clone(), weights: Some(weights) })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Case, check};
+    use planish_ir::Attributes;
+
+    #[test]
+    fn sequences_of_any_layout_and_direction() {
+        let plain = Attributes::new();
+        check(
+            "RNN",
+            1,
+            &[
+                Case { attributes: plain.clone(), ways: 1, lengths: None },
+                Case { attributes: plain.clone().with("direction", "bidirectional"), ways: 2, lengths: Some([2, 3]) },
+                Case { attributes: plain.with("layout", 1), ways: 1, lengths: None },
+            ],
+            |w, r, b, x, h, c| ((w(0, x) + r(0, h) + b(0)).tanh(), c),
+        );
+    }
+}
