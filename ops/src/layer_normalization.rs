@@ -10,7 +10,7 @@ use crate::dtypes::from_f32;
 use crate::half::{for_real, widened};
 use crate::parallel;
 use crate::rowwise::{map_units, operand};
-use num_traits::Float;
+use num_traits::{Float, ToPrimitive};
 use planish_ir::{
     AttributeError, Axis, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema,
     Types, arg, float, int, opt,
@@ -229,7 +229,8 @@ impl LayerNormalization {
             parallel::fill_units(cx, &mut pairs, 2, each as f64, |start, pairs| {
                 for (i, pair) in (start / 2..).zip(pairs.chunks_exact_mut(2)) {
                     let (mean, inverse) = self.rows.statistics(&values[i * each..][..each]);
-                    pair.copy_from_slice(&[mean as f32, inverse as f32]);
+                    let narrow = |v: T| v.to_f32().unwrap_or(f32::NAN);
+                    pair.copy_from_slice(&[narrow(mean), narrow(inverse)]);
                 }
             })
         })?;
