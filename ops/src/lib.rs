@@ -11,6 +11,7 @@ mod bit_cast;
 mod bit_shift;
 mod broadcast;
 mod cast;
+mod classify;
 mod clip;
 mod compare;
 mod concat;
@@ -18,10 +19,12 @@ mod constant_of_shape;
 mod control;
 mod conv;
 mod conv_transpose;
+mod dropout;
 mod dtypes;
 mod elements;
 mod elementwise;
 mod expand;
+mod eye_like;
 mod flatten;
 mod gather;
 mod gemm;
@@ -51,6 +54,8 @@ mod pool;
 mod pow;
 mod prelu;
 mod quantized;
+mod random;
+mod random_fill;
 mod range;
 mod recurrent;
 mod registry;
@@ -67,14 +72,14 @@ mod softmax;
 mod split;
 mod squeeze;
 mod symbolic;
-#[cfg(test)]
-mod testing;
 mod tile;
 mod top_k;
 mod transpose;
 mod trilu;
 mod unary;
 mod variadic;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -91,6 +96,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Atanh>(),
     entry::<pool::AveragePool>(),
     entry::<batch_normalization::BatchNormalization>(),
+    entry::<random_fill::Bernoulli>(),
     entry::<bit_cast::BitCast>(),
     entry::<bit_shift::BitShift>(),
     entry::<logic::BitwiseAnd>(),
@@ -110,12 +116,14 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Cosh>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<arithmetic::Div>(),
+    entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
     entry::<math::operator::Exp>(),
     entry::<expand::Expand>(),
+    entry::<eye_like::EyeLike>(),
     entry::<flatten::Flatten>(),
     entry::<math::operator::Floor>(),
     entry::<gather::Gather>(),
@@ -135,6 +143,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<identity::Identity>(),
     entry::<control::If>(),
     entry::<group_normalization::InstanceNormalization>(),
+    entry::<classify::IsInf>(),
+    entry::<classify::IsNaN>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
@@ -163,6 +173,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<pad::Pad>(),
     entry::<pow::Pow>(),
     entry::<quantized::QuantizeLinear>(),
+    entry::<random_fill::RandomNormal>(),
+    entry::<random_fill::RandomNormalLike>(),
+    entry::<random_fill::RandomUniform>(),
+    entry::<random_fill::RandomUniformLike>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
     entry::<sign::operator::Relu>(),
