@@ -72,14 +72,14 @@ mod softmax;
 mod split;
 mod squeeze;
 mod symbolic;
+#[cfg(test)]
+mod testing;
 mod tile;
 mod top_k;
 mod transpose;
 mod trilu;
 mod unary;
 mod variadic;
-#[cfg(test)]
-mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
