@@ -7,13 +7,18 @@
 use std::ops::Range;
 
 use super::geometry::{ConvGeometry, coordinates};
+use crate::Isa;
 use crate::gemm::{NR, Panels};
+use crate::simd::{Kernel, Simd, dispatch_on};
 
 /// The patches of one group of channels of one image.
 pub(crate) struct Patches<'a, T> {
     geometry: &'a ConvGeometry,
     image: &'a [T],
     padding: T,
+    /// For each tap of a row the columns of the output whose windows have it inside the input.
+    inside: Vec<(usize, usize)>,
+    taps: Vec<[usize; 3]>,
 }
 
 /// Consecutive outputs of one row, at some lanes of a panel.
@@ -73,7 +78,19 @@ impl<'a, T: Sample> Patches<'a, T> {
     /// If `image` is not one group's channels.
     pub(crate) fn new(geometry: &'a ConvGeometry, image: &'a [T], padding: T) -> Self {
         assert_eq!(image.len(), geometry.group_in() * geometry.input_plane());
-        Self { geometry, image, padding }
+        let (stride, pad, width) = (geometry.strides[2], geometry.pads_begin[2], geometry.input[2]);
+        let inside = |tap: usize| {
+            let reach = tap * geometry.dilations[2];
+            let until = |end: usize| end.saturating_sub(reach).div_ceil(stride);
+            (until(pad), until(pad + width))
+        };
+        Self {
+            geometry,
+            image,
+            padding,
+            inside: (0..geometry.kernel[2]).map(inside).collect(),
+            taps: (0..geometry.taps()).map(|tap| geometry.tap(tap)).collect(),
+        }
     }
 
     /// What lies beyond the input.
@@ -86,84 +103,90 @@ impl<'a, T: Sample> Patches<'a, T> {
         self.geometry.group_in() * self.geometry.taps()
     }
 
-    /// Calls `line(panel, row, values)` for every row in `depth` of every panel of [`NR`] columns that `columns` are cut
+    /// Calls `write(panel, row, line)` for every row in `depth` of every panel of [`NR`] columns that `columns` are cut
     /// into; columns beyond the last are padding.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn for_each_line(
         &self,
         depth: Range<usize>,
         columns: Range<usize>,
-        mut line: impl FnMut(usize, usize, &[T; NR]),
+        mut write: impl FnMut(usize, usize, Line<'_, T>),
     ) {
         let geometry = self.geometry;
-        let taps = geometry.taps();
+        let (taps, plane) = (geometry.taps(), geometry.input_plane());
+        let channels_until = |row: usize, tap: usize| row / taps + usize::from(tap < row % taps);
+        let channels: Vec<_> =
+            (0..taps).map(|tap| channels_until(depth.start, tap)..channels_until(depth.end, tap)).collect();
+        let mut runs = [Run::default(); NR];
+        let mut pieces = [Piece::default(); NR];
         for (panel, start) in columns.clone().step_by(NR).enumerate() {
-            let (runs, count) = runs(geometry, start..columns.end.min(start + NR));
-            for tap in 0..taps {
-                let (pieces, count) = self.pieces(&runs[..count], geometry.tap(tap));
-                let first_channel = depth.start.saturating_sub(tap).div_ceil(taps);
-                let rows = (first_channel * taps + tap..depth.end).step_by(taps);
-                self.for_each_channel(rows, &pieces[..count], |row, values| line(panel, row, values));
+            let runs = cut_runs(geometry, start..columns.end.min(start + NR), &mut runs);
+            for (index, tap) in self.taps.iter().enumerate() {
+                let pieces = self.cut_pieces(runs, *tap, &mut pieces);
+                for channel in channels[index].clone() {
+                    let image = &self.image[channel * plane..][..plane];
+                    let line = Line { channel: image, pieces, stride: geometry.strides[2], padding: self.padding };
+                    write(panel, channel * taps + index, line);
+                }
             }
         }
     }
 
-    /// The pieces of the input under one tap of some runs, and how many there are.
-    fn pieces(&self, runs: &[Run], tap: [usize; 3]) -> ([Piece; NR], usize) {
+    /// The pieces of the input under one tap of some runs.
+    #[inline(always)]
+    fn cut_pieces<'p>(&self, runs: &[Run], tap: [usize; 3], pieces: &'p mut [Piece; NR]) -> &'p [Piece] {
         let geometry = self.geometry;
         let [_, height, width] = geometry.input;
         let (stride, pad) = (geometry.strides[2], geometry.pads_begin[2]);
-        let mut pieces = [Piece::default(); NR];
+        let (start, end) = self.inside[tap[2]];
+        let reach = tap[2] * geometry.dilations[2];
         let mut count = 0;
         for run in runs {
             let [z, y, x] = run.position;
+            let skipped = start.saturating_sub(x).min(run.len);
+            let within = end.saturating_sub(x).min(run.len);
             let row = geometry.source(0, z, tap[0]).zip(geometry.source(1, y, tap[1]));
-            let first = x * stride + tap[2] * geometry.dilations[2];
-            let skipped = pad.saturating_sub(first).div_ceil(stride).min(run.len);
-            let within = (pad + width).saturating_sub(first).div_ceil(stride).min(run.len);
             if let Some((z, y)) = row.filter(|_| skipped < within) {
                 pieces[count] = Piece {
                     lanes: (run.lane + skipped, run.lane + within),
-                    from: (z * height + y) * width + first + skipped * stride - pad,
+                    from: (z * height + y) * width + (x + skipped) * stride + reach - pad,
                 };
                 count += 1;
             }
         }
-        (pieces, count)
+        &pieces[..count]
     }
+}
 
-    /// Calls `line(row, values)` with the pieces' values for the channel of each of `rows`.
-    #[inline]
-    fn for_each_channel(
-        &self,
-        rows: impl Iterator<Item = usize>,
-        pieces: &[Piece],
-        mut line: impl FnMut(usize, &[T; NR]),
-    ) {
-        let (plane, taps) = (self.geometry.input_plane(), self.geometry.taps());
-        let stride = self.geometry.strides[2];
-        let channels = rows.map(|row| (row, &self.image[row / taps * plane..][..plane]));
-        match (pieces, stride) {
-            ([], _) => channels.for_each(|(row, _)| line(row, &[self.padding; NR])),
+/// One row of the patches at the columns of one panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Line<'a, T> {
+    channel: &'a [T],
+    pieces: &'a [Piece],
+    stride: usize,
+    padding: T,
+}
+
+impl<T: Sample> Line<'_, T> {
+    /// Writes the line's numbers.
+    #[inline(always)]
+    pub(crate) fn write_to(&self, values: &mut [T; NR]) {
+        match (self.pieces, self.stride) {
             ([Piece { lanes: (0, NR), from }], 1) => {
-                for (row, channel) in channels {
-                    if let Some(values) = channel[*from..].first_chunk() {
-                        line(row, values);
-                    }
+                if let Some(piece) = self.channel[*from..].first_chunk() {
+                    *values = *piece;
                 }
             }
             (pieces, 1) => {
-                for (row, channel) in channels {
-                    let mut values = [self.padding; NR];
-                    pieces.iter().for_each(|piece| piece.copy_contiguous(channel, &mut values));
-                    line(row, &values);
+                *values = [self.padding; NR];
+                for piece in pieces {
+                    piece.copy_contiguous(self.channel, values);
                 }
             }
-            (pieces, _) => {
-                for (row, channel) in channels {
-                    let mut values = [self.padding; NR];
-                    pieces.iter().for_each(|piece| piece.copy_spread(channel, stride, &mut values));
-                    line(row, &values);
+            (pieces, stride) => {
+                *values = [self.padding; NR];
+                for piece in pieces {
+                    piece.copy_spread(self.channel, stride, values);
                 }
             }
         }
@@ -196,9 +219,8 @@ impl Piece {
     }
 }
 
-/// The runs that the outputs of `columns` make, and how many there are.
-fn runs(geometry: &ConvGeometry, columns: Range<usize>) -> ([Run; NR], usize) {
-    let mut runs = [Run::default(); NR];
+/// The runs that the outputs of `columns` make.
+fn cut_runs<'r>(geometry: &ConvGeometry, columns: Range<usize>, runs: &'r mut [Run; NR]) -> &'r [Run] {
     let mut count = 0;
     let mut column = columns.start;
     while column < columns.end {
@@ -208,15 +230,35 @@ fn runs(geometry: &ConvGeometry, columns: Range<usize>) -> ([Run; NR], usize) {
         count += 1;
         column += len;
     }
-    (runs, count)
+    &runs[..count]
 }
 
 impl Panels for Patches<'_, f32> {
-    fn pack(&self, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
-        let lines = out.as_chunks_mut::<NR>().0;
-        let (first, panel_len) = (depth.start, depth.len());
-        self.for_each_line(depth, columns, |panel, row, line| {
-            lines[panel * panel_len + row - first] = *line;
-        });
+    fn pack(&self, isa: Isa, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+        dispatch_on(isa, Pack { patches: self, depth, columns, out });
+    }
+}
+
+/// [`Panels::pack`], compiled for each instruction set.
+struct Pack<'a> {
+    patches: &'a Patches<'a, f32>,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let lines = self.out.as_chunks_mut::<NR>().0;
+        let (first, panel_len) = (self.depth.start, self.depth.len());
+        self.patches.for_each_line(
+            self.depth,
+            self.columns,
+            #[inline(always)]
+            |panel, row, line| line.write_to(&mut lines[panel * panel_len + row - first]),
+        );
     }
 }

@@ -14,7 +14,7 @@ use super::tile::{MR, NR, Store, Tile, TileKernel, kernel};
 use crate::{Isa, Threads};
 
 /// The depth of one block.
-const KC: usize = 256;
+const KC: usize = 320;
 
 /// The rows of one block.
 const MC: usize = 20 * MR;
@@ -175,7 +175,7 @@ impl Product<'_> {
             for depth in steps_at_least_one(self.depth, depth_step) {
                 let is_first = depth.start == 0;
                 let is_last = depth.end == self.depth;
-                let right = self.right_panels(&depth, &columns, direct, &mut scratch.b);
+                let right = self.right_panels(isa, &depth, &columns, direct, &mut scratch.b);
                 for rows in steps(rows.clone(), MC) {
                     let left = self.left_panels(&depth, &rows, columns.len(), &mut scratch.a);
                     let store = Store {
@@ -214,6 +214,7 @@ impl Product<'_> {
 
     fn right_panels(
         &self,
+        isa: Isa,
         depth: &Range<usize>,
         columns: &Range<usize>,
         direct: bool,
@@ -243,7 +244,7 @@ impl Product<'_> {
         let panel_len = NR * depth.len();
         let len = columns.len().div_ceil(NR) * panel_len;
         scratch.grow(len);
-        source.pack(depth.clone(), columns.clone(), &mut scratch[..len]);
+        source.pack(isa, depth.clone(), columns.clone(), &mut scratch[..len]);
         ColumnPanels { start: scratch.as_ptr(), panel_stride: panel_len, depth_stride: NR, is_padded: true }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::buffer::AlignedBuffer;
 use super::tile::{MR, NR};
-use crate::Threads;
+use crate::{Isa, Threads};
 
 /// A matrix in a slice: element `(row, column)` is `data[row · row_stride + column · column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -107,11 +107,11 @@ impl<'a, T> MatRef<'a, T> {
 /// Something that can be read as panels of [`NR`] columns: a matrix, or the patches of a convolution's input.
 pub(crate) trait Panels: Sync {
     /// Writes rows `depth` of `columns`, panel after panel, each [`NR`] wide; columns beyond the last are zero.
-    fn pack(&self, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]);
+    fn pack(&self, isa: Isa, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]);
 }
 
 impl Panels for MatRef<'_> {
-    fn pack(&self, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+    fn pack(&self, _: Isa, depth: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
         if depth.is_empty() {
             return;
         }
@@ -235,7 +235,7 @@ impl PackedB {
         if depth > 0 {
             threads.for_each_chunk_mut(&mut panels, PANELS_B_TASK * NR * depth, |task, out| {
                 let start = task * PANELS_B_TASK * NR;
-                b.pack(0..depth, start..columns.min(start + PANELS_B_TASK * NR), out);
+                b.pack(Isa::Scalar, 0..depth, start..columns.min(start + PANELS_B_TASK * NR), out);
             });
         }
         Self { panels, depth, columns }

@@ -8,6 +8,7 @@ use super::product::{Lhs8, Panels8, Product8, Right8};
 use super::tile::NR;
 use crate::conv::{ConvGeometry, PackedConv, Patches, conv_with, scalar_source};
 use crate::gemm::MatRef;
+use crate::simd::{Kernel, Simd, dispatch_on};
 use crate::{Isa, Threads};
 
 /// Sums of this many products of differences of codes are exact in `f32`: 255² · 258 < 2²⁴.
@@ -186,20 +187,43 @@ fn conv_depthwise<X: Code>(
 struct Patches8<'a, X>(Patches<'a, X>);
 
 impl<X: Code> Panels8 for Patches8<'_, X> {
-    fn pack(&self, columns: Range<usize>, out: &mut [i8]) {
-        let depth = self.0.depth();
-        let panel_len = panel_len(NR, depth);
-        self.0.for_each_line(0..depth, columns, |panel, row, line| {
-            let pair = panel * panel_len + row / 2 * 2 * NR;
-            let pairs = out[pair..pair + 2 * NR].as_chunks_mut::<2>().0;
-            for (pair, code) in pairs.iter_mut().zip(line) {
-                pair[row % 2] = code.signed();
-            }
-        });
+    fn pack(&self, isa: Isa, columns: Range<usize>, out: &mut [i8]) {
+        dispatch_on(isa, PackPatches8 { patches: &self.0, columns, out });
     }
 
     fn zero_points(&self, columns: Range<usize>) -> Vec<i32> {
         vec![self.0.padding().signed().into(); columns.len()]
+    }
+}
+
+/// [`Panels8::pack`], compiled for each instruction set.
+struct PackPatches8<'a, X> {
+    patches: &'a Patches<'a, X>,
+    columns: Range<usize>,
+    out: &'a mut [i8],
+}
+
+impl<X: Code> Kernel for PackPatches8<'_, X> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let depth = self.patches.depth();
+        let panel_len = panel_len(NR, depth);
+        let mut codes = [self.patches.padding(); NR];
+        self.patches.for_each_line(
+            0..depth,
+            self.columns,
+            #[inline(always)]
+            |panel, row, line| {
+                line.write_to(&mut codes);
+                let pair = panel * panel_len + row / 2 * 2 * NR;
+                let pairs = self.out[pair..pair + 2 * NR].as_chunks_mut::<2>().0;
+                for (pair, code) in pairs.iter_mut().zip(&codes) {
+                    pair[row % 2] = code.signed();
+                }
+            },
+        );
     }
 }
 

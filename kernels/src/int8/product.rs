@@ -61,14 +61,14 @@ from!(
 /// Something that can be read as panels of columns: a matrix of codes, or the patches of a convolution's input.
 pub(super) trait Panels8: Sync {
     /// Writes `columns`, panel after panel; what lies beyond the last column is of no matter.
-    fn pack(&self, columns: Range<usize>, out: &mut [i8]);
+    fn pack(&self, isa: Isa, columns: Range<usize>, out: &mut [i8]);
 
     /// The signed zero points of `columns`.
     fn zero_points(&self, columns: Range<usize>) -> Vec<i32>;
 }
 
 impl<T: Code> Panels8 for Quantized<'_, T> {
-    fn pack(&self, columns: Range<usize>, out: &mut [i8]) {
+    fn pack(&self, _: Isa, columns: Range<usize>, out: &mut [i8]) {
         pack_columns(&self.codes, columns, out);
     }
 
@@ -200,7 +200,7 @@ impl Product8<'_> {
                         scratch.b.resize(len, 0);
                     }
                     if self.depth > 0 {
-                        source.pack(columns.clone(), &mut scratch.b[..len]);
+                        source.pack(isa, columns.clone(), &mut scratch.b[..len]);
                     }
                     fresh_zero_points = source.zero_points(columns.clone());
                     Columns { panels: &scratch.b[..len], zero_points: &fresh_zero_points }
