@@ -1,6 +1,6 @@
 //! The blocked product: how rows, columns and depth are cut so that each level of cache holds what is read again.
 //!
-//! Columns are cut into blocks of [`NC`], the depth into blocks of at most [`KC`], rows into blocks of [`MC`]: a panel of B
+//! Columns are cut into blocks of at most [`NC_PACKED`], the depth into blocks of at most [`KC`], rows into blocks of [`MC`]: a panel of B
 //! stays in the first level of cache while the panels of A, in the second, pass by it. A task of one thread is a rectangle of C and
 //! packs what it needs for itself; rectangles are cut so that little is packed twice. Everything that decides in which order a sum
 //! is formed depends on the whole product's size and never on a task's, so that threads do not change results.
@@ -21,6 +21,10 @@ const MC: usize = 20 * MR;
 
 /// The columns of one block that is packed as it is needed.
 const NC: usize = 64 * NR;
+
+/// The numbers of one block of B that is packed for an A that is packed already: there is nothing to repeat for a smaller
+/// block, which stays in the second level of cache.
+const SMALL_BLOCK_LEN: usize = 32 * 1024;
 
 /// The columns of one block that needs no packing.
 const NC_PACKED: usize = 256 * NR;
@@ -168,8 +172,12 @@ impl Product<'_> {
         let kernel = kernel(isa);
         let direct = self.reads_right_directly();
         let packs_right = !direct && !matches!(self.right, Right::Packed(_));
-        let column_step = if packs_right { NC } else { NC_PACKED };
         let depth_step = if self.rows <= MR && !packs_right { self.depth.max(1) } else { even_step(self.depth, KC) };
+        let column_step = match self.left {
+            _ if !packs_right => NC_PACKED,
+            Left::Packed(_) => (SMALL_BLOCK_LEN / depth_step / NR * NR).clamp(NR, NC),
+            Left::Matrix(_) => NC,
+        };
         let bounds = bounds(self.epilogue.activation);
         for columns in steps(columns, column_step) {
             for depth in steps_at_least_one(self.depth, depth_step) {

@@ -15,22 +15,37 @@ const _: () = assert!(MR == 6 && NR == 16);
 /// The tile keeps the promise that [`Tile`] states, and the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn tile(tile: &Tile<'_>) {
-    // SAFETY: the caller's promise is passed on; a tile that is not padded reads B through a mask of `columns` lanes.
+    let is_whole = tile.b_is_padded || tile.columns == NR;
+    // SAFETY: the caller's promise is passed on. Without a mask the tile's vectors of B are whole: one is enough where there
+    // are at most eight columns.
     unsafe {
-        match (tile.b_is_padded || tile.columns == NR, tile.rows) {
-            (true, 1) => body::<1, 4, false>(tile),
-            (true, 2) => body::<2, 2, false>(tile),
-            (true, 3) => body::<3, 2, false>(tile),
-            (true, 4) => body::<4, 1, false>(tile),
-            (true, 5) => body::<5, 1, false>(tile),
-            (true, _) if tile.a_row_stride == 1 && tile.a_depth_stride == MR => packed_body(tile),
-            (true, _) => body::<6, 1, false>(tile),
-            (false, 1) => body::<1, 1, true>(tile),
-            (false, 2) => body::<2, 1, true>(tile),
-            (false, 3) => body::<3, 1, true>(tile),
-            (false, 4) => body::<4, 1, true>(tile),
-            (false, 5) => body::<5, 1, true>(tile),
-            (false, _) => body::<6, 1, true>(tile),
+        match (is_whole, tile.columns <= NR / 2) {
+            (true, false) => tile_of_width::<2, false>(tile),
+            (true, true) => tile_of_width::<1, false>(tile),
+            (false, false) => tile_of_width::<2, true>(tile),
+            (false, true) => tile_of_width::<1, true>(tile),
+        }
+    }
+}
+
+/// A tile of at most `VECTORS` vectors of columns.
+///
+/// # Safety
+/// As [`tile`]; that many vectors of B may be read unless `MASKED`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile_of_width<const VECTORS: usize, const MASKED: bool>(tile: &Tile<'_>) {
+    let is_packed = tile.a_row_stride == 1 && tile.a_depth_stride == MR;
+    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    unsafe {
+        match tile.rows {
+            1 => body::<1, 4, VECTORS, MASKED>(tile),
+            2 => body::<2, 2, VECTORS, MASKED>(tile),
+            3 => body::<3, 2, VECTORS, MASKED>(tile),
+            4 => body::<4, 1, VECTORS, MASKED>(tile),
+            5 => body::<5, 1, VECTORS, MASKED>(tile),
+            _ if is_packed && !MASKED => packed_body::<VECTORS>(tile),
+            _ => body::<6, 1, VECTORS, MASKED>(tile),
         }
     }
 }
@@ -38,20 +53,21 @@ pub(crate) unsafe fn tile(tile: &Tile<'_>) {
 /// The full-height tile over a packed panel of A, whose strides are constants.
 ///
 /// # Safety
-/// As [`tile`], with six rows, A's strides 1 and [`MR`], and sixteen readable columns of B.
+/// As [`tile_of_width`], with six rows and A's strides 1 and [`MR`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn packed_body(tile: &Tile<'_>) {
-    let mut sums = [[_mm256_setzero_ps(); 2]; MR];
+unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>) {
+    let mut sums = [[_mm256_setzero_ps(); VECTORS]; MR];
     let (mut a, mut b) = (tile.a, tile.b);
     for _ in 0..tile.depth {
-        // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and `NR` wide.
+        // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and at least
+        // `VECTORS` vectors wide.
         unsafe {
-            let b0 = _mm256_loadu_ps(b);
-            let b1 = _mm256_loadu_ps(b.add(8));
+            let b_row = load::<VECTORS>(b);
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_broadcast_ss(&*a.add(row));
-                sums[0] = _mm256_fmadd_ps(a, b0, sums[0]);
-                sums[1] = _mm256_fmadd_ps(a, b1, sums[1]);
+                for (sum, b) in sums.iter_mut().zip(b_row) {
+                    *sum = _mm256_fmadd_ps(a, b, *sum);
+                }
             }
             a = a.add(MR);
             b = b.add(tile.b_depth_stride);
@@ -65,25 +81,22 @@ unsafe fn packed_body(tile: &Tile<'_>) {
 /// successive depths have sums of their own.
 ///
 /// # Safety
-/// As [`tile`], with `ROWS` rows; sixteen columns of B may be read unless `MASKED`.
+/// As [`tile_of_width`], with `ROWS` rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn body<const ROWS: usize, const CHAINS: usize, const MASKED: bool>(tile: &Tile<'_>) {
-    let mut sums = [[[_mm256_setzero_ps(); 2]; ROWS]; CHAINS];
-    let (mask0, mask1) = masks(tile.columns);
+unsafe fn body<const ROWS: usize, const CHAINS: usize, const VECTORS: usize, const MASKED: bool>(tile: &Tile<'_>) {
+    let mut sums = [[[_mm256_setzero_ps(); VECTORS]; ROWS]; CHAINS];
+    let masks = masks::<VECTORS>(tile.columns);
     let (mut a, mut b) = (tile.a, tile.b);
-    let step = |a: *const f32, b: *const f32, sums: &mut [[__m256; 2]; ROWS]| {
+    let step = |a: *const f32, b: *const f32, sums: &mut [[__m256; VECTORS]; ROWS]| {
         // SAFETY: `a` and `b` point at row `k < depth` of their panels: the tile promises `rows` elements of A, `columns` of B,
-        // and sixteen unless `MASKED`; the mask has `columns` lanes.
+        // and whole vectors unless `MASKED`; the masks have `columns` lanes.
         unsafe {
-            let (b0, b1) = if MASKED {
-                (_mm256_maskload_ps(b, mask0), _mm256_maskload_ps(b.wrapping_add(8), mask1))
-            } else {
-                (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)))
-            };
+            let b_row = if MASKED { load_masked(b, &masks) } else { load::<VECTORS>(b) };
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_broadcast_ss(&*a.add(row * tile.a_row_stride));
-                sums[0] = _mm256_fmadd_ps(a, b0, sums[0]);
-                sums[1] = _mm256_fmadd_ps(a, b1, sums[1]);
+                for (sum, b) in sums.iter_mut().zip(b_row) {
+                    *sum = _mm256_fmadd_ps(a, b, *sum);
+                }
             }
         }
     };
@@ -101,57 +114,69 @@ unsafe fn body<const ROWS: usize, const CHAINS: usize, const MASKED: bool>(tile:
     }
     let (first, rest) = sums.split_at_mut(1);
     for chain in rest {
-        for (sum, other) in first[0].iter_mut().zip(chain) {
-            sum[0] = _mm256_add_ps(sum[0], other[0]);
-            sum[1] = _mm256_add_ps(sum[1], other[1]);
+        for (sums, others) in first[0].iter_mut().zip(chain) {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum = _mm256_add_ps(*sum, *other);
+            }
         }
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { store(tile, &copied(&first[0])) }
 }
 
-/// Lane masks for the first `columns` of sixteen.
+/// Lane masks for the first `columns` of `VECTORS` vectors.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn masks(columns: usize) -> (__m256i, __m256i) {
+fn masks<const VECTORS: usize>(columns: usize) -> [__m256i; VECTORS] {
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    let count = columns.min(NR) as i32;
-    (_mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes), _mm256_cmpgt_epi32(_mm256_set1_epi32(count - 8), lanes))
+    std::array::from_fn(|i| _mm256_cmpgt_epi32(_mm256_set1_epi32(columns.min(NR) as i32 - 8 * i as i32), lanes))
+}
+
+/// Whole vectors from `p` on.
+///
+/// # Safety
+/// That many may be read.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load<const VECTORS: usize>(p: *const f32) -> [__m256; VECTORS] {
+    // SAFETY: the caller's promise is passed on.
+    std::array::from_fn(|i| unsafe { _mm256_loadu_ps(p.add(8 * i)) })
+}
+
+/// The lanes of the masks from `p` on, and zeros.
+///
+/// # Safety
+/// The elements in the masks' lanes may be read.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_masked<const VECTORS: usize>(p: *const f32, masks: &[__m256i; VECTORS]) -> [__m256; VECTORS] {
+    // SAFETY: the caller's promise is passed on; the address itself may lie beyond, and is not touched there.
+    std::array::from_fn(|i| unsafe { _mm256_maskload_ps(p.wrapping_add(8 * i), masks[i]) })
 }
 
 /// The same sums elsewhere: sums whose own address is handed to a function would live in memory during the loop before it.
 #[inline(always)]
-fn copied<const ROWS: usize>(sums: &[[__m256; 2]; ROWS]) -> [[__m256; 2]; ROWS] {
-    std::array::from_fn(|row| [sums[row][0], sums[row][1]])
+fn copied<const ROWS: usize, const VECTORS: usize>(sums: &[[__m256; VECTORS]; ROWS]) -> [[__m256; VECTORS]; ROWS] {
+    std::array::from_fn(|row| std::array::from_fn(|i| sums[row][i]))
 }
 
 /// Finishes the sums and writes them to C.
 ///
 /// # Safety
-/// As [`tile`], with at most `ROWS` rows.
+/// As [`tile`], with at most `ROWS` rows and `VECTORS` vectors of columns.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn store<const ROWS: usize>(tile: &Tile<'_>, sums: &[[__m256; 2]; ROWS]) {
-    // SAFETY: the caller's promise is passed on; whole vectors are read and written only where all sixteen columns exist.
+unsafe fn store<const ROWS: usize, const VECTORS: usize>(tile: &Tile<'_>, sums: &[[__m256; VECTORS]; ROWS]) {
+    // SAFETY: the caller's promise is passed on; whole vectors are read and written only where all their columns exist.
     unsafe {
-        if tile.columns == NR {
-            finish(
-                tile,
-                sums,
-                |p| (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))),
-                |p, x| {
-                    _mm256_storeu_ps(p, x.0);
-                    _mm256_storeu_ps(p.add(8), x.1);
-                },
-            );
+        if tile.columns == 8 * VECTORS {
+            finish(tile, sums, |p| load(p), |p, x| (0..VECTORS).for_each(|i| _mm256_storeu_ps(p.add(8 * i), x[i])));
         } else {
-            let (mask0, mask1) = masks(tile.columns);
+            let masks = masks::<VECTORS>(tile.columns);
             finish(
                 tile,
                 sums,
-                |p| (_mm256_maskload_ps(p, mask0), _mm256_maskload_ps(p.wrapping_add(8), mask1)),
-                |p, x| {
-                    _mm256_maskstore_ps(p, mask0, x.0);
-                    _mm256_maskstore_ps(p.wrapping_add(8), mask1, x.1);
-                },
+                |p| load_masked(p, &masks),
+                |p, x| (0..VECTORS).for_each(|i| _mm256_maskstore_ps(p.wrapping_add(8 * i), masks[i], x[i])),
             );
         }
     }
@@ -163,11 +188,11 @@ unsafe fn store<const ROWS: usize>(tile: &Tile<'_>, sums: &[[__m256; 2]; ROWS]) 
 /// As [`store`]; `load` and `save` touch the tile's columns only.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn finish<const ROWS: usize>(
+unsafe fn finish<const ROWS: usize, const VECTORS: usize>(
     tile: &Tile<'_>,
-    sums: &[[__m256; 2]; ROWS],
-    load: impl Fn(*const f32) -> (__m256, __m256),
-    save: impl Fn(*mut f32, (__m256, __m256)),
+    sums: &[[__m256; VECTORS]; ROWS],
+    load: impl Fn(*const f32) -> [__m256; VECTORS],
+    save: impl Fn(*mut f32, [__m256; VECTORS]),
 ) {
     let plan = &tile.store;
     let alpha = _mm256_set1_ps(plan.alpha);
@@ -176,25 +201,22 @@ unsafe fn finish<const ROWS: usize>(
     let high = _mm256_set1_ps(plan.bounds.1);
     let column_bias = match plan.bias {
         Bias::PerColumn(bias) => load(bias.as_ptr()),
-        Bias::Scalar(bias) => (_mm256_set1_ps(bias), _mm256_set1_ps(bias)),
-        Bias::None | Bias::PerRow(_) => (_mm256_setzero_ps(), _mm256_setzero_ps()),
+        Bias::Scalar(bias) => [_mm256_set1_ps(bias); VECTORS],
+        Bias::None | Bias::PerRow(_) => [_mm256_setzero_ps(); VECTORS],
     };
     for (row, sums) in sums.iter().enumerate() {
         let bias = match plan.bias {
-            Bias::PerRow(bias) => (_mm256_set1_ps(bias[row]), _mm256_set1_ps(bias[row])),
+            Bias::PerRow(bias) => [_mm256_set1_ps(bias[row]); VECTORS],
             _ => column_bias,
         };
         let c = tile.c.wrapping_add(row * tile.c_row_stride);
-        let mut x0 = _mm256_fmadd_ps(alpha, sums[0], bias.0);
-        let mut x1 = _mm256_fmadd_ps(alpha, sums[1], bias.1);
-        if plan.beta != 0.0 {
-            let old = load(c);
-            x0 = _mm256_fmadd_ps(beta, old.0, x0);
-            x1 = _mm256_fmadd_ps(beta, old.1, x1);
+        let old = if plan.beta == 0.0 { [_mm256_setzero_ps(); VECTORS] } else { load(c) };
+        let mut x = [_mm256_setzero_ps(); VECTORS];
+        for i in 0..VECTORS {
+            let sum = _mm256_fmadd_ps(beta, old[i], _mm256_fmadd_ps(alpha, sums[i], bias[i]));
+            // The second operand is the result where either is NaN.
+            x[i] = _mm256_min_ps(high, _mm256_max_ps(low, sum));
         }
-        // The second operand is the result where either is NaN.
-        x0 = _mm256_min_ps(high, _mm256_max_ps(low, x0));
-        x1 = _mm256_min_ps(high, _mm256_max_ps(low, x1));
-        save(c, (x0, x1));
+        save(c, x);
     }
 }
