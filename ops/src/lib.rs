@@ -71,6 +71,7 @@ mod slice;
 mod softmax;
 mod split;
 mod squeeze;
+mod strings;
 mod symbolic;
 #[cfg(test)]
 mod testing;
@@ -80,6 +81,7 @@ mod transpose;
 mod trilu;
 mod unary;
 mod variadic;
+mod window;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -103,6 +105,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<logic::BitwiseNot>(),
     entry::<logic::BitwiseOr>(),
     entry::<logic::BitwiseXor>(),
+    entry::<window::BlackmanWindow>(),
     entry::<cast::Cast>(),
     entry::<cast::CastLike>(),
     entry::<math::operator::Ceil>(),
@@ -138,6 +141,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::GreaterOrEqual>(),
     entry::<group_normalization::GroupNormalization>(),
     entry::<recurrent::Gru>(),
+    entry::<window::HammingWindow>(),
+    entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
     entry::<activation::operator::HardSwish>(),
     entry::<identity::Identity>(),
@@ -179,6 +184,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<random_fill::RandomUniformLike>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
+    entry::<strings::RegexFullMatch>(),
     entry::<sign::operator::Relu>(),
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
@@ -204,6 +210,9 @@ pub static OPERATORS: &[Entry] = &[
     entry::<split::Split>(),
     entry::<math::operator::Sqrt>(),
     entry::<squeeze::Squeeze>(),
+    entry::<strings::StringConcat>(),
+    entry::<strings::StringNormalizer>(),
+    entry::<strings::StringSplit>(),
     entry::<arithmetic::Sub>(),
     entry::<variadic::Sum>(),
     entry::<activation::operator::Swish>(),

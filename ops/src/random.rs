@@ -55,9 +55,9 @@ impl Generator {
         ((high << 26) | low) as f64 / (1u64 << 53) as f64
     }
 
-    /// Whether something of probability `p` happens. What is likelier than not is decided by what does not.
+    /// Whether something of probability `p` happens.
     pub fn happens(&mut self, p: f64) -> bool {
-        if p <= 0.5 { self.uniform() > 1.0 - p } else { self.uniform() <= p }
+        self.uniform() < p
     }
 
     /// A number of the standard normal distribution, by the polar method.
