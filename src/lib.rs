@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod array;
 pub mod cli;
 pub mod cost;
 pub mod data;
