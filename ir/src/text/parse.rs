@@ -193,7 +193,7 @@ impl Parser<'_> {
 
     /// The value that `name` stands for: one of the graph, or one around it, which becomes a capture.
     fn resolve(
-        &mut self,
+        &self,
         graph: &mut Graph,
         outer: Option<&Scope<'_>>,
         captured: &mut Vec<String>,
