@@ -12,7 +12,7 @@ use crate::parallel;
 use num_traits::Float;
 use planish_ir::{
     AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
-    Outputs, Prepared, Schema, arg, int, opt, optional, string,
+    Outputs, Prepared, Schema, Type, arg, int, opt, optional, string,
 };
 use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv};
 use planish_tensor::{DType, Element, Shape, Tensor};
@@ -22,10 +22,16 @@ use std::sync::Arc;
 /// `Conv`.
 #[derive(Debug)]
 pub struct Conv {
-    window: Window,
-    groups: usize,
+    form: ConvForm,
     /// The filters, where they are constant.
     weights: Option<Arc<Weights>>,
+}
+
+/// The attributes that convolutions of every kind share.
+#[derive(Clone, Debug)]
+pub struct ConvForm {
+    window: Window,
+    groups: usize,
 }
 
 /// Filters packed at load.
@@ -58,23 +64,14 @@ impl Define for Conv {
         ]);
 
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
-        Ok(Conv { window: Window::parse(node)?, groups: parse_groups(node)?, weights: None })
+        Ok(Conv { form: ConvForm::parse(node)?, weights: None })
     }
 }
 
 impl Op for Conv {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        let dtype = x.dtype(0).or(x.dtype(1));
-        let Some(rank) = x.rank(0).or(x.rank(1)).or(self.window.rank().map(|n| n + 2)) else {
-            return Ok(vec![Fact::tensor(dtype)]);
-        };
-        let data = dims_or_unknown(x, 0, rank)?;
-        let filters = dims_or_unknown(x, 1, rank)?;
-        self.check_channels(&data[1], &filters[..2], x.shape(2))?;
-        let kernel = kernel_dims(&self.window, &filters[2..])?;
-        let mut y = vec![data[0].clone(), filters[0].clone()];
-        y.extend(self.window.output_dims(&data[2..], &kernel)?);
-        Ok(vec![Fact::shaped(dtype, y)])
+        let shape = self.form.output_dims(x, 0, 1, x.shape(2))?;
+        Ok(vec![Fact::of_type(Type::Tensor { dtype: x.dtype(0).or(x.dtype(1)), shape })])
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
@@ -86,12 +83,7 @@ impl Op for Conv {
     }
 
     fn macs(&self, x: &Facts<'_>, outputs: &[Fact]) -> Dim {
-        match (x.shape(1), outputs.first().and_then(Fact::shape)) {
-            (Some([_, taps @ ..]), Some(y)) => {
-                y.iter().cloned().product::<Dim>() * taps.iter().cloned().product::<Dim>()
-            }
-            _ => Dim::unknown(),
-        }
+        conv_macs(x.shape(1), outputs)
     }
 
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
@@ -100,8 +92,16 @@ impl Op for Conv {
             return Ok(None);
         }
         let Some(weights) = self.pack(cx, &to_f32(cx, w)?)? else { return Ok(None) };
-        let op = Conv { window: self.window.clone(), groups: self.groups, weights: Some(Arc::new(weights)) };
+        let op = Conv { form: self.form.clone(), weights: Some(Arc::new(weights)) };
         Ok(Some(Prepared { op: Arc::new(op), dropped: vec![1] }))
+    }
+}
+
+/// Multiply-accumulates of a convolution with filters of shape `filters`.
+pub fn conv_macs(filters: Option<&[Dim]>, outputs: &[Fact]) -> Dim {
+    match (filters, outputs.first().and_then(Fact::shape)) {
+        (Some([_, taps @ ..]), Some(y)) => y.iter().cloned().product::<Dim>() * taps.iter().cloned().product::<Dim>(),
+        _ => Dim::unknown(),
     }
 }
 
@@ -128,7 +128,32 @@ pub fn kernel_dims(window: &Window, filters: &[Dim]) -> Result<Vec<Dim>, InferEr
         .collect()
 }
 
-impl Conv {
+impl ConvForm {
+    /// Reads the attributes.
+    pub fn parse(node: &NodeView<'_>) -> Result<ConvForm, AttributeError> {
+        Ok(ConvForm { window: Window::parse(node)?, groups: parse_groups(node)? })
+    }
+
+    /// The dimensions of the output, where a rank is known. `data` and `filters` are indices of inputs.
+    pub fn output_dims(
+        &self,
+        x: &Facts<'_>,
+        data: usize,
+        filters: usize,
+        bias: Option<&[Dim]>,
+    ) -> Result<Option<Vec<Dim>>, InferError> {
+        let Some(rank) = x.rank(data).or(x.rank(filters)).or(self.window.rank().map(|n| n + 2)) else {
+            return Ok(None);
+        };
+        let data = dims_or_unknown(x, data, rank)?;
+        let filters = dims_or_unknown(x, filters, rank)?;
+        self.check_channels(&data[1], &filters[..2], bias)?;
+        let kernel = kernel_dims(&self.window, &filters[2..])?;
+        let mut y = vec![data[0].clone(), filters[0].clone()];
+        y.extend(self.window.output_dims(&data[2..], &kernel)?);
+        Ok(Some(y))
+    }
+
     /// Channels of data, `[out, in / group]` of filters and the bias: do they fit together?
     fn check_channels(&self, channels: &Dim, filters: &[Dim], bias: Option<&[Dim]>) -> Result<(), InferError> {
         let groups = self.groups as i64;
@@ -147,7 +172,7 @@ impl Conv {
     }
 
     /// The sizes of a convolution, checked against each other.
-    fn resolve(&self, x: &Shape, w: &Shape, b: Option<&Shape>) -> Result<Resolved, OpError> {
+    pub fn resolve(&self, x: &Shape, w: &Shape, b: Option<&Shape>) -> Result<Resolved, OpError> {
         if x.rank() < 3 || w.rank() != x.rank() {
             return Err(OpError::invalid(format!("input {x} and filters {w} do not fit a convolution")));
         }
@@ -160,15 +185,21 @@ impl Conv {
         Ok(Resolved { groups: self.groups, out_channels: w[0], group_channels: w[1], axes, shape: Shape::new(&y)? })
     }
 
-    /// The filters packed, where the kernel takes their rank and size.
-    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor) -> Result<Option<Weights>, OpError> {
-        let &[filters, group_channels, ref kernel @ ..] = w.shape().dims() else { return Ok(None) };
+    /// The sizes that filters of shape `w` are packed by, where the kernel takes their rank and size: an input just as large
+    /// as one window.
+    pub fn filter_geometry(&self, w: &Shape) -> Option<ConvGeometry> {
+        let &[filters, group_channels, ref kernel @ ..] = w.dims() else { return None };
         let (ones, zeros) = (vec![1; kernel.len()], vec![0; kernel.len()]);
         let window = kernel::Window { kernel, strides: &ones, dilations: &ones, pads_begin: &zeros, pads_end: &zeros };
         let channels = group_channels.saturating_mul(self.groups);
-        let Ok(geometry) = ConvGeometry::new(1, channels, filters, self.groups, kernel, window) else {
-            return Ok(None);
-        };
+        ConvGeometry::new(1, channels, filters, self.groups, kernel, window).ok()
+    }
+}
+
+impl Conv {
+    /// The filters packed, where the kernel takes their rank and size.
+    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor) -> Result<Option<Weights>, OpError> {
+        let Some(geometry) = self.form.filter_geometry(w.shape()) else { return Ok(None) };
         let values = w.as_slice::<f32>()?;
         let packed = Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
             PackedConv::pack(&geometry, values, &cx.threads)
@@ -182,7 +213,7 @@ impl Conv {
             Some(weights) => &weights.shape,
             None => inputs.tensor(1)?.shape(),
         };
-        let resolved = self.resolve(x.shape(), filters, b.map(Tensor::shape))?;
+        let resolved = self.form.resolve(x.shape(), filters, b.map(Tensor::shape))?;
         let mut y = cx.uninit::<f32>(resolved.shape.clone())?;
         if y.is_empty() {
             return Ok(y.freeze());
@@ -206,7 +237,7 @@ impl Conv {
 
     fn convolve_f64(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Tensor, OpError> {
         let (x, w, b) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.opt_tensor(2)?);
-        let resolved = self.resolve(x.shape(), w.shape(), b.map(Tensor::shape))?;
+        let resolved = self.form.resolve(x.shape(), w.shape(), b.map(Tensor::shape))?;
         let mut y = cx.uninit::<f64>(resolved.shape.clone())?;
         let bias = b.map(Tensor::as_slice::<f64>).transpose()?;
         resolved.convolve(cx, x.as_slice()?, w.as_slice()?, bias, &mut y)?;
@@ -215,18 +246,19 @@ impl Conv {
 }
 
 /// A convolution with everything resolved.
-struct Resolved {
+pub struct Resolved {
     groups: usize,
     out_channels: usize,
     /// Input channels of one group.
     group_channels: usize,
     axes: WindowAxes,
-    shape: Shape,
+    /// The output's shape.
+    pub shape: Shape,
 }
 
 impl Resolved {
     /// The sizes as the kernel takes them, if it does.
-    fn geometry(&self, x: &Shape) -> Option<ConvGeometry> {
+    pub fn geometry(&self, x: &Shape) -> Option<ConvGeometry> {
         let along = |f: fn(&WindowAxis) -> usize| -> SmallVec<[usize; 3]> { self.axes.iter().map(f).collect() };
         let window = kernel::Window {
             kernel: &along(|a| a.kernel),

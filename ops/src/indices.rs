@@ -1,6 +1,6 @@
-//! Indices that come from data: checked once, then used without further thought.
+//! Indices and axes that come from data: checked once, then used without further thought.
 
-use planish_ir::{EvalCx, OpError};
+use planish_ir::{Axis, EvalCx, InferError, OpError};
 use planish_tensor::{DType, Reservation, Tensor};
 
 /// The elements of an `int32` or `int64` tensor as indices of an axis of `length` elements, negative ones counted from the
@@ -21,4 +21,15 @@ pub fn checked_index(index: i64, length: usize) -> Result<usize, OpError> {
         .and_then(|index| usize::try_from(index).ok())
         .filter(|&index| index < length)
         .ok_or_else(|| OpError::invalid(format!("index {index} is out of range for {length} elements")))
+}
+
+/// For each axis of a tensor of this rank, whether `axes` names it. An axis named twice is an error.
+pub fn axes_mask(axes: &[i64], rank: usize) -> Result<Vec<bool>, InferError> {
+    let mut mask = vec![false; rank];
+    for &axis in axes {
+        if std::mem::replace(&mut mask[Axis::new(axis).resolve(rank)?], true) {
+            return Err(InferError(format!("axes {axes:?} name axis {axis} twice")));
+        }
+    }
+    Ok(mask)
 }

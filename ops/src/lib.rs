@@ -26,6 +26,7 @@ mod elementwise;
 mod expand;
 mod eye_like;
 mod flatten;
+mod fold;
 mod gather;
 mod gemm;
 mod geometry;
@@ -58,6 +59,7 @@ mod random;
 mod random_fill;
 mod range;
 mod recurrent;
+mod reduce;
 mod registry;
 mod reshape;
 mod resize;
@@ -73,8 +75,6 @@ mod split;
 mod squeeze;
 mod strings;
 mod symbolic;
-#[cfg(test)]
-mod testing;
 mod tile;
 mod top_k;
 mod transpose;
@@ -82,6 +82,8 @@ mod trilu;
 mod unary;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -184,6 +186,16 @@ pub static OPERATORS: &[Entry] = &[
     entry::<random_fill::RandomUniformLike>(),
     entry::<range::Range>(),
     entry::<math::operator::Reciprocal>(),
+    entry::<reduce::ReduceL1>(),
+    entry::<reduce::ReduceL2>(),
+    entry::<reduce::ReduceLogSum>(),
+    entry::<reduce::ReduceLogSumExp>(),
+    entry::<reduce::ReduceMax>(),
+    entry::<reduce::ReduceMean>(),
+    entry::<reduce::ReduceMin>(),
+    entry::<reduce::ReduceProd>(),
+    entry::<reduce::ReduceSum>(),
+    entry::<reduce::ReduceSumSquare>(),
     entry::<strings::RegexFullMatch>(),
     entry::<sign::operator::Relu>(),
     entry::<reshape::Reshape>(),

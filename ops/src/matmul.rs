@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub const MATRIX_TYPES: Types = FLOATS.or(Types::of(&[DType::I32, DType::I64, DType::U32, DType::U64]));
 
 /// Multiply-accumulates between two looks at the deadline.
-const MACS_PER_CHECK: usize = 1 << 32;
+pub const MACS_PER_CHECK: usize = 1 << 32;
 
 /// A core's time for one multiply-accumulate of a small product.
 const NS_PER_MAC: f64 = 0.05;
@@ -61,17 +61,21 @@ impl Op for MatMul {
     }
 
     fn macs(&self, inputs: &Facts<'_>, outputs: &[Fact]) -> Dim {
-        let depth = inputs.shape(0).and_then(<[Dim]>::last);
-        match (depth, outputs.first().and_then(Fact::shape)) {
-            (Some(depth), Some(y)) => y.iter().cloned().product::<Dim>() * depth,
-            _ => Dim::unknown(),
-        }
+        product_macs(inputs.shape(0), outputs)
     }
 
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
         let Some(b) = constants.get(1).copied().flatten() else { return Ok(None) };
         let Some(weights) = pack_right(cx, b, false)? else { return Ok(None) };
         Ok(Some(Prepared { op: Arc::new(MatMul { weights: Some(weights) }), dropped: vec![1] }))
+    }
+}
+
+/// Multiply-accumulates of a product whose left operand is of shape `a`.
+pub fn product_macs(a: Option<&[Dim]>, outputs: &[Fact]) -> Dim {
+    match (a.and_then(<[Dim]>::last), outputs.first().and_then(Fact::shape)) {
+        (Some(depth), Some(y)) => y.iter().cloned().product::<Dim>() * depth,
+        _ => Dim::unknown(),
     }
 }
 
@@ -101,10 +105,13 @@ pub fn product_dims(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, InferError> {
 }
 
 /// A product of two stacks of matrices: `y[i] = a[i] · b[i]`.
-struct Stack {
-    m: usize,
-    k: usize,
-    n: usize,
+pub struct Stack {
+    /// Rows of one product.
+    pub m: usize,
+    /// Terms of one sum.
+    pub k: usize,
+    /// Columns.
+    pub n: usize,
     /// Extents of the axes along which matrices are stacked in y.
     dims: SmallVec<[usize; 4]>,
     /// Matrices to step over in a and in b, for one step along each of these axes.
@@ -112,11 +119,12 @@ struct Stack {
     /// Elements of one matrix of a and of b.
     matrices: [usize; 2],
     /// The shape of y.
-    shape: Shape,
+    pub shape: Shape,
 }
 
 impl Stack {
-    fn new(a: &Shape, b: &Shape) -> Result<Stack, OpError> {
+    /// The products of tensors of these shapes.
+    pub fn new(a: &Shape, b: &Shape) -> Result<Stack, OpError> {
         let (stack_a, &m, &k) = as_matrices(a.dims(), true, &1)?;
         let (stack_b, &depth, &n) = as_matrices(b.dims(), false, &1)?;
         if k != depth {
@@ -157,12 +165,17 @@ impl Stack {
     }
 
     /// The number of products.
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.dims.iter().product()
     }
 
     /// The operands of product `i`, out of the elements of a and b.
-    fn operands<'a, T: Element>(&self, i: usize, a: &'a [T], b: &'a [T]) -> (MatRef<'a, T>, MatRef<'a, T>) {
+    pub fn operands<'a, A: Element, B: Element>(
+        &self,
+        i: usize,
+        a: &'a [A],
+        b: &'a [B],
+    ) -> (MatRef<'a, A>, MatRef<'a, B>) {
         let [at_a, at_b] = self.positions(i);
         (
             MatRef::row_major(&a[at_a * self.matrices[0]..], self.m, self.k),
@@ -171,7 +184,7 @@ impl Stack {
     }
 
     /// Which matrices of a and b product `i` is of.
-    fn positions(&self, mut i: usize) -> [usize; 2] {
+    pub fn positions(&self, mut i: usize) -> [usize; 2] {
         let mut at = [0, 0];
         for (&dim, steps) in self.dims.iter().zip(&self.steps).rev() {
             let index = i % dim;

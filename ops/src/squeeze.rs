@@ -3,10 +3,11 @@
 //! Opsets: 1 has the axes as an attribute; 11 allows negative ones; 13 has them as an input; 21, 23, 24, 25 add dtypes.
 
 use crate::Define;
+use crate::indices::axes_mask;
 use crate::symbolic::{elements, regrouped};
 use planish_ir::{
-    ALL_TENSORS, AttributeError, Axis, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NodeView, Op, OpError,
-    Outputs, Schema, arg, opt,
+    ALL_TENSORS, AttributeError, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NodeView, Op, OpError, Outputs,
+    Schema, arg, opt,
 };
 use planish_tensor::Shape;
 
@@ -17,17 +18,6 @@ pub struct Squeeze;
 /// `Unsqueeze`.
 #[derive(Debug)]
 pub struct Unsqueeze;
-
-/// For each axis of a tensor of this rank, whether `axes` names it. An axis named twice is an error.
-fn mask(axes: &[i64], rank: usize) -> Result<Vec<bool>, InferError> {
-    let mut mask = vec![false; rank];
-    for &axis in axes {
-        if std::mem::replace(&mut mask[Axis::new(axis).resolve(rank)?], true) {
-            return Err(InferError(format!("axes {axes:?} name axis {axis} twice")));
-        }
-    }
-    Ok(mask)
-}
 
 impl Define for Squeeze {
     const SCHEMA: Schema = Schema::new("Squeeze", 25)
@@ -43,7 +33,7 @@ impl Squeeze {
     /// For each axis, whether it is taken out; `None` where that depends on what is not known.
     fn infer_mask(x: &Facts<'_>, shape: &[Dim]) -> Result<Option<Vec<bool>>, InferError> {
         if x.has(1) {
-            return x.known_ints(1).map(|axes| mask(&axes, shape.len())).transpose();
+            return x.known_ints(1).map(|axes| axes_mask(&axes, shape.len())).transpose();
         }
         let is_decided = |dim: &Dim| *dim == 1 || Dim::provably_different(dim, &Dim::known(1));
         let mask = || shape.iter().map(|dim| *dim == 1).collect();
@@ -77,7 +67,7 @@ impl Op for Squeeze {
         let axes = inputs.opt_ints(1)?;
         let x = inputs.take_tensor(0)?;
         let mask = match axes {
-            Some(axes) => mask(&axes, x.rank())?,
+            Some(axes) => axes_mask(&axes, x.rank())?,
             None => x.shape().iter().map(|&dim| dim == 1).collect(),
         };
         let kept: Vec<usize> =
@@ -99,7 +89,7 @@ impl Define for Unsqueeze {
 /// `dims` with a `one` wherever `axes`, counted in the result, says so.
 fn unsqueezed<D: Clone>(dims: &[D], axes: &[i64], one: D) -> Result<Vec<D>, InferError> {
     let mut rest = dims.iter();
-    let mask = mask(axes, dims.len() + axes.len())?;
+    let mask = axes_mask(axes, dims.len() + axes.len())?;
     Ok(mask.into_iter().map(|is_new| if is_new { one.clone() } else { rest.next().unwrap_or(&one).clone() }).collect())
 }
 
