@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod arg_reduce;
 mod arithmetic;
 mod batch_normalization;
 mod bit_cast;
@@ -19,6 +20,7 @@ mod constant_of_shape;
 mod control;
 mod conv;
 mod conv_transpose;
+mod cumulative;
 mod dropout;
 mod dtypes;
 mod elements;
@@ -33,6 +35,7 @@ mod geometry;
 mod global_pool;
 mod group_normalization;
 mod half;
+mod hardmax;
 mod identity;
 mod indices;
 mod layer_normalization;
@@ -46,6 +49,7 @@ mod movement;
 mod nd;
 mod nonzero;
 mod norm;
+mod normalize;
 mod one_hot;
 mod packed;
 mod pad;
@@ -94,6 +98,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Acosh>(),
     entry::<arithmetic::Add>(),
     entry::<logic::And>(),
+    entry::<arg_reduce::ArgMax>(),
+    entry::<arg_reduce::ArgMin>(),
     entry::<math::operator::Asin>(),
     entry::<math::operator::Asinh>(),
     entry::<math::operator::Atan>(),
@@ -119,6 +125,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<conv_transpose::ConvTranspose>(),
     entry::<math::operator::Cos>(),
     entry::<math::operator::Cosh>(),
+    entry::<cumulative::CumProd>(),
+    entry::<cumulative::CumSum>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
@@ -147,6 +155,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
     entry::<activation::operator::HardSwish>(),
+    entry::<hardmax::Hardmax>(),
     entry::<identity::Identity>(),
     entry::<control::If>(),
     entry::<group_normalization::InstanceNormalization>(),
@@ -159,6 +168,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Log>(),
     entry::<softmax::LogSoftmax>(),
     entry::<control::Loop>(),
+    entry::<normalize::LpNormalization>(),
     entry::<pool::LpPool>(),
     entry::<lrn::Lrn>(),
     entry::<recurrent::Lstm>(),
@@ -167,6 +177,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<pool::MaxPool>(),
     entry::<max_unpool::MaxUnpool>(),
     entry::<variadic::Mean>(),
+    entry::<normalize::MeanVarianceNormalization>(),
     entry::<variadic::Min>(),
     entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
