@@ -88,6 +88,8 @@ mod variadic;
 mod window;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
