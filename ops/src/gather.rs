@@ -11,7 +11,7 @@ use planish_ir::{
     AttributeError, Axis, CLASSIC_TENSORS, Dim, EvalCx, Fact, Facts, INDICES, InferError, Inputs, NodeView, Op,
     OpError, Outputs, Schema, arg, int,
 };
-use planish_tensor::Shape;
+use planish_tensor::{Shape, Tensor};
 
 /// The estimated cost of copying one element.
 const NS_PER_ELEMENT: f64 = 0.4;
@@ -65,12 +65,18 @@ impl Op for Gather {
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let (x, indices) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let axis = self.axis.resolve(x.rank())?;
-        let (_, row) = x.shape().split_at(axis);
-        let (_, inner) = x.shape().split_at(axis + 1);
         let shape = Shape::new(&gathered(x.shape(), axis, indices.shape()))?;
         let (_charged, indices) = checked_indices(cx, indices, x.shape()[axis])?;
-        Ok(move_elements(cx, &[x], shape, &Blocks { indices, row, inner })?.into())
+        Ok(gather(cx, x, axis, indices)?.reshaped(shape)?.into())
     }
+}
+
+/// The slices of `x` along `axis` that `indices`, all less than its length, name.
+pub fn gather(cx: &EvalCx<'_>, x: &Tensor, axis: usize, indices: Vec<usize>) -> Result<Tensor, OpError> {
+    let (_, row) = x.shape().split_at(axis);
+    let (_, inner) = x.shape().split_at(axis + 1);
+    let shape = Shape::new(&gathered(x.shape(), axis, &[indices.len()]))?;
+    move_elements(cx, &[x], shape, &Blocks { indices, row, inner })
 }
 
 /// From every row of the source, the blocks that the indices name.

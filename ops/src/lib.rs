@@ -12,15 +12,18 @@ mod bit_cast;
 mod bit_shift;
 mod broadcast;
 mod cast;
+mod center_crop_pad;
 mod classify;
 mod clip;
 mod compare;
+mod compress;
 mod concat;
 mod constant_of_shape;
 mod control;
 mod conv;
 mod conv_transpose;
 mod cumulative;
+mod depth_space;
 mod dropout;
 mod dtypes;
 mod elements;
@@ -67,6 +70,7 @@ mod reduce;
 mod registry;
 mod reshape;
 mod resize;
+mod reverse_sequence;
 mod rotary_embedding;
 mod rowwise;
 mod select;
@@ -79,13 +83,17 @@ mod split;
 mod squeeze;
 mod strings;
 mod symbolic;
+mod tensor_scatter;
 mod tile;
 mod top_k;
 mod transpose;
 mod trilu;
 mod unary;
+mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -120,7 +128,9 @@ pub static OPERATORS: &[Entry] = &[
     entry::<cast::CastLike>(),
     entry::<math::operator::Ceil>(),
     entry::<activation::operator::Celu>(),
+    entry::<center_crop_pad::CenterCropPad>(),
     entry::<clip::Clip>(),
+    entry::<compress::Compress>(),
     entry::<concat::Concat>(),
     entry::<constant_of_shape::ConstantOfShape>(),
     entry::<conv::Conv>(),
@@ -129,6 +139,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Cosh>(),
     entry::<cumulative::CumProd>(),
     entry::<cumulative::CumSum>(),
+    entry::<depth_space::DepthToSpace>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
@@ -213,6 +224,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sign::operator::Relu>(),
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
+    entry::<reverse_sequence::ReverseSequence>(),
     entry::<layer_normalization::RmsNormalization>(),
     entry::<recurrent::Rnn>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
@@ -232,6 +244,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<softmax::Softmax>(),
     entry::<activation::operator::Softplus>(),
     entry::<activation::operator::Softsign>(),
+    entry::<depth_space::SpaceToDepth>(),
     entry::<split::Split>(),
     entry::<math::operator::Sqrt>(),
     entry::<squeeze::Squeeze>(),
@@ -243,11 +256,13 @@ pub static OPERATORS: &[Entry] = &[
     entry::<activation::operator::Swish>(),
     entry::<math::operator::Tan>(),
     entry::<math::operator::Tanh>(),
+    entry::<tensor_scatter::TensorScatter>(),
     entry::<activation::operator::ThresholdedRelu>(),
     entry::<tile::Tile>(),
     entry::<top_k::TopK>(),
     entry::<transpose::Transpose>(),
     entry::<trilu::Trilu>(),
+    entry::<unique::Unique>(),
     entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),

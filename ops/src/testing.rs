@@ -1,7 +1,7 @@
 //! Runs one operator in a test, and holds what it infers against what it evaluates.
 
 use crate::StandardRegistry;
-use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, InferError, Inputs, Interpreter, OpError, Registry, Type};
+use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, InferError, Inputs, Interpreter, OpError, Registry};
 use planish_tensor::{DType, Element, Shape, Tensor, Value};
 
 /// A tensor of `dims` and `data`.
@@ -23,14 +23,26 @@ pub fn eval_all(
     inputs: &[Option<Tensor>],
     num_outputs: usize,
 ) -> Result<Vec<Tensor>, OpError> {
+    let values: Vec<Option<Value>> = inputs.iter().map(|t| t.clone().map(Value::Tensor)).collect();
+    let outputs = eval_values(domain, name, attributes, &values, num_outputs)?;
+    Ok(outputs.into_iter().map(|v| v.into_tensor().expect("a tensor")).collect())
+}
+
+/// The outputs of an operator of any domain on values of any kind, of which some may be absent.
+pub fn eval_values(
+    domain: &str,
+    name: &str,
+    attributes: Attributes,
+    inputs: &[Option<Value>],
+    num_outputs: usize,
+) -> Result<Vec<Value>, OpError> {
     let operator = StandardRegistry.operator(domain, name, attributes, inputs.len(), num_outputs);
     let operator = operator.map_err(|e| OpError::invalid(e.to_string()))?;
     let op = operator.op().unwrap_or_else(|| panic!("{:?}", operator.implementation)).clone();
     let mut cx = EvalCx::unlimited(&Interpreter);
     cx.wanted = std::iter::repeat_n(true, num_outputs).collect();
-    let values = Inputs::new(inputs.iter().map(|t| t.clone().map(Value::Tensor)));
-    let outputs = op.eval(&mut cx, values)?.into_values();
-    for facts in [constants(inputs), shapes_only(inputs)] {
+    let outputs = op.eval(&mut cx, Inputs::new(inputs.iter().cloned()))?.into_values();
+    for facts in [whole_facts(inputs), shapes_only(inputs)] {
         let known: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
         let inferred = op.infer(&Facts::new(&known, num_outputs)).expect("what evaluates can be inferred");
         for (fact, value) in inferred.iter().zip(&outputs) {
@@ -44,7 +56,7 @@ pub fn eval_all(
             }
         }
     }
-    Ok(outputs.into_iter().map(|v| v.and_then(Value::into_tensor).expect("a tensor")).collect())
+    Ok(outputs.into_iter().map(|v| v.expect("every output was wanted")).collect())
 }
 
 /// What operator `name` infers of its only output from these facts.
@@ -76,14 +88,10 @@ fn parse_dims(text: &str) -> Vec<Dim> {
     text.split(is_separator).map(str::trim).filter(|part| !part.is_empty()).map(Dim::parse).collect()
 }
 
-fn constants(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {
-    inputs.iter().map(|t| t.clone().map(Fact::constant)).collect()
+fn whole_facts(inputs: &[Option<Value>]) -> Vec<Option<Fact>> {
+    inputs.iter().map(|v| v.as_ref().map(Fact::of_value)).collect()
 }
 
-fn shapes_only(inputs: &[Option<Tensor>]) -> Vec<Option<Fact>> {
-    let shape = |t: &Tensor| {
-        let dims = t.shape().iter().map(|&d| Dim::known(d as i64));
-        Fact::of_type(Type::shaped(t.dtype(), dims))
-    };
-    inputs.iter().map(|t| t.as_ref().map(shape)).collect()
+fn shapes_only(inputs: &[Option<Value>]) -> Vec<Option<Fact>> {
+    inputs.iter().map(|v| v.as_ref().map(|v| Fact::of_type(Fact::of_value(v).ty))).collect()
 }

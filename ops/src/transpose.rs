@@ -8,7 +8,8 @@ use planish_ir::{
     ALL_TENSORS, AttributeError, AttributeKind, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
     Outputs, Schema, arg, optional,
 };
-use planish_tensor::Shape;
+use planish_kernels::copy::strided_copy_bytes;
+use planish_tensor::{RawTensorMut, Shape, Tensor};
 
 /// `Transpose`.
 #[derive(Debug)]
@@ -53,13 +54,51 @@ impl Op for Transpose {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let x = inputs.tensor(0)?;
-        let perm = self.perm(x.rank())?;
-        let dims: Vec<usize> = perm.iter().map(|&axis| x.shape()[axis]).collect();
-        let strides = x.shape().strides();
-        let steps: Vec<usize> = perm.iter().map(|&axis| strides[axis]).collect();
-        let shape = Shape::new(&dims)?;
-        Ok(move_elements(cx, &[x], shape, &Permute { dims, steps })?.into())
+        Ok(permute(cx, x, &self.perm(x.rank())?)?.into())
     }
+}
+
+/// The estimated cost of moving one byte.
+const NS_PER_BYTE: f64 = 0.15;
+/// The fewest rows of one task: fewer would read less than whole cache lines of the input.
+const LEAST_ROWS: usize = 16;
+
+/// `x` with its axes in the order `perm`, which is a permutation of them.
+pub fn permute(cx: &EvalCx<'_>, x: &Tensor, perm: &[usize]) -> Result<Tensor, OpError> {
+    let strides = x.shape().strides();
+    let dims: Vec<usize> = perm.iter().map(|&axis| x.shape()[axis]).collect();
+    let shape = Shape::new(&dims)?;
+    let moving: Vec<usize> = perm.iter().copied().filter(|&axis| x.shape()[axis] != 1).collect();
+    if moving.is_sorted() || x.num_elements() == 0 {
+        return Ok(x.reshaped(shape)?);
+    }
+    let dims = moving.iter().map(|&axis| x.shape()[axis]).collect();
+    let steps = moving.iter().map(|&axis| strides[axis]).collect();
+    match x.dtype().bits() {
+        bits @ (8 | 16 | 32 | 64 | 128) => permute_words(cx, x, shape, bits / 8, dims, steps),
+        _ => move_elements(cx, &[x], shape, &Permute { dims, steps }),
+    }
+}
+
+fn permute_words(
+    cx: &EvalCx<'_>,
+    x: &Tensor,
+    shape: Shape,
+    element_bytes: usize,
+    dims: Vec<usize>,
+    steps: Vec<usize>,
+) -> Result<Tensor, OpError> {
+    let strides: Vec<isize> = steps.iter().map(|&step| step as isize).collect();
+    let mut y = RawTensorMut::uninit(&cx.memory, x.dtype(), shape)?;
+    let row_bytes = dims[1..].iter().product::<usize>() * element_bytes;
+    let tasks = cx.threads.split(dims[0], row_bytes as f64 * NS_PER_BYTE);
+    let rows = if tasks == 1 { dims[0] } else { dims[0].div_ceil(tasks).max(LEAST_ROWS) };
+    cx.threads.for_each_chunk_mut(y.bytes_mut(), rows * row_bytes, |task, piece| {
+        let mut piece_dims = dims.clone();
+        piece_dims[0] = piece.len() / row_bytes;
+        strided_copy_bytes(element_bytes, x.bytes(), task * rows * steps[0], &piece_dims, &strides, piece);
+    });
+    Ok(y.freeze())
 }
 
 /// Reads a source with `steps[axis]` elements between neighbours along each axis of the target.

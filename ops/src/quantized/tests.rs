@@ -1,6 +1,7 @@
+use crate::StandardRegistry;
 use crate::testing::{eval, eval_all, tensor};
-use planish_ir::Attributes;
-use planish_tensor::{DType, Memory, Shape, Tensor, f16};
+use planish_ir::{Attributes, EvalCx, Inputs, Interpreter, Registry};
+use planish_tensor::{DType, Memory, Shape, Tensor, Value, f16};
 
 fn codes(dtype: DType, dims: &[usize], codes: &[u8]) -> Tensor {
     Tensor::from_codes(Memory::global(), dtype, Shape::new(dims).unwrap(), codes).unwrap()
@@ -131,4 +132,116 @@ fn dynamic_scales_hold_zero_exactly() {
         let y = eval_all("", "DynamicQuantizeLinear", Attributes::new(), &input, 3).unwrap();
         assert_eq!(y, [tensor(&[x.len()], expected), Tensor::scalar(scale), Tensor::scalar(zero)], "{x:?}");
     }
+}
+
+#[test]
+fn integer_products_take_zero_points_of_rows_and_columns() {
+    struct Case {
+        a: (&'static [usize], &'static [u8]),
+        b: (&'static [usize], &'static [i8]),
+        a_zero: Option<(&'static [usize], &'static [u8])>,
+        b_zero: Option<(&'static [usize], &'static [i8])>,
+        expected: (&'static [usize], &'static [i32]),
+    }
+    let (a, b): ((&[usize], &[u8]), (&[usize], &[i8])) = ((&[2, 2], &[1, 2, 3, 255]), (&[2, 2], &[1, -128, 0, 127]));
+    for Case { a, b, a_zero, b_zero, expected } in [
+        Case { a, b, a_zero: None, b_zero: None, expected: (&[2, 2], &[1, 126, 3, 32001]) },
+        Case { a, b, a_zero: Some((&[], &[1])), b_zero: None, expected: (&[2, 2], &[0, 127, 2, 32002]) },
+        Case { a, b, a_zero: Some((&[2], &[1, 3])), b_zero: None, expected: (&[2, 2], &[0, 127, 0, 32004]) },
+        Case { a, b, a_zero: Some((&[2, 1], &[1, 3])), b_zero: None, expected: (&[2, 2], &[0, 127, 0, 32004]) },
+        Case { a, b, a_zero: None, b_zero: Some((&[2], &[0, 1])), expected: (&[2, 2], &[1, 123, 3, 31743]) },
+        Case { a, b, a_zero: None, b_zero: Some((&[1, 2], &[0, 1])), expected: (&[2, 2], &[1, 123, 3, 31743]) },
+        Case {
+            a: (&[2, 2, 1], &[1, 2, 3, 4]),
+            b: (&[1, 1], &[2]),
+            a_zero: Some((&[2], &[0, 1])),
+            b_zero: None,
+            expected: (&[2, 2, 1], &[2, 2, 6, 6]),
+        },
+        Case {
+            a: (&[1, 1], &[3]),
+            b: (&[2, 1, 2], &[1, 2, 3, 4]),
+            a_zero: None,
+            b_zero: Some((&[2, 1, 2], &[0, 1, 2, 3])),
+            expected: (&[2, 1, 2], &[3, 3, 3, 3]),
+        },
+        Case { a: (&[2], &[1, 2]), b: (&[2], &[3, 4]), a_zero: None, b_zero: None, expected: (&[], &[11]) },
+        Case { a: (&[0, 2], &[]), b, a_zero: None, b_zero: None, expected: (&[0, 2], &[]) },
+    ] {
+        let inputs = [
+            Some(tensor(a.0, a.1)),
+            Some(tensor(b.0, b.1)),
+            a_zero.map(|z| tensor(z.0, z.1)),
+            b_zero.map(|z| tensor(z.0, z.1)),
+        ];
+        let y = eval_all("", "MatMulInteger", Attributes::new(), &inputs, 1).unwrap();
+        assert_eq!(y, [tensor(expected.0, expected.1)], "{inputs:?}");
+        assert_eq!(eval_prepared("MatMulInteger", Attributes::new(), &inputs), y, "{inputs:?} packed");
+    }
+    let zero = Some(tensor(&[3], &[0u8; 3]));
+    let inputs = [Some(tensor(a.0, a.1)), Some(tensor(b.0, b.1)), zero];
+    assert!(eval_all("", "MatMulInteger", Attributes::new(), &inputs, 1).is_err());
+}
+
+/// The outputs where all inputs but the first are constants that the operator may pack.
+fn eval_prepared(name: &str, attributes: Attributes, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
+    let operator = StandardRegistry.operator("", name, attributes, inputs.len(), 1).unwrap();
+    let mut cx = EvalCx::unlimited(&Interpreter);
+    let constants: Vec<Option<&Tensor>> =
+        inputs.iter().enumerate().map(|(i, t)| t.as_ref().filter(|_| i > 0)).collect();
+    let prepared = operator.op().unwrap().prepare(&cx, &constants).unwrap();
+    let (op, dropped) = prepared.map_or((operator.op().unwrap().clone(), vec![]), |p| (p.op, p.dropped));
+    let kept = inputs.iter().enumerate().map(|(i, t)| t.clone().filter(|_| !dropped.contains(&i)).map(Value::Tensor));
+    let outputs = op.eval(&mut cx, Inputs::new(kept)).unwrap();
+    outputs.into_values().into_iter().filter_map(|v| v?.into_tensor()).collect()
+}
+
+#[test]
+fn quantized_products_round_and_saturate() {
+    let (one, zero) = (Tensor::scalar(1f32), Tensor::scalar(0i8));
+    let inputs = |a_scale: Tensor, b_scale: Tensor, y_scale: Tensor, y_zero: Tensor| {
+        let (a, b) = (tensor(&[2, 2], &[1i8, 2, 3, 4]), tensor(&[2, 2], &[1i8, 2, 3, 100]));
+        [a, a_scale, zero.clone(), b, b_scale, zero.clone(), y_scale, y_zero].map(Some)
+    };
+    for (inputs, expected) in [
+        (inputs(one.clone(), one.clone(), one.clone(), zero.clone()), [7i8, 127, 15, 127]),
+        (inputs(one.clone(), one.clone(), Tensor::scalar(2f32), Tensor::scalar(-1i8)), [3, 100, 7, 127]),
+        (inputs(one.clone(), tensor(&[2], &[1f32, 0.125]), one.clone(), zero.clone()), [7, 25, 15, 51]),
+        (inputs(tensor(&[2], &[1f32, 0.5]), one.clone(), one.clone(), zero.clone()), [7, 127, 8, 127]),
+    ] {
+        let y = eval_all("", "QLinearMatMul", Attributes::new(), &inputs, 1).unwrap();
+        assert_eq!(y, [tensor(&[2, 2], &expected)]);
+        assert_eq!(eval_prepared("QLinearMatMul", Attributes::new(), &inputs), y);
+    }
+    let wrong = inputs(tensor(&[3], &[1f32; 3]), one.clone(), one, zero.clone());
+    assert!(eval_all("", "QLinearMatMul", Attributes::new(), &wrong, 1).is_err());
+}
+
+#[test]
+fn quantized_convolutions_pad_with_the_zero_point() {
+    let x = tensor(&[1, 1, 3], &[10u8, 20, 30]);
+    let w = tensor(&[2, 1, 3], &[1i8, 1, 1, 1, 0, -1]);
+    let pads = Attributes::new().with("pads", vec![1, 1]);
+    let x_zero = Tensor::scalar(10u8);
+    let inputs = [Some(x.clone()), Some(w.clone()), Some(x_zero.clone())];
+    let y = eval_all("", "ConvInteger", pads.clone(), &inputs, 1).unwrap();
+    assert_eq!(y, [tensor(&[1, 2, 3], &[10i32, 30, 30, -10, -20, 10])]);
+    assert_eq!(eval_prepared("ConvInteger", pads.clone(), &inputs), y);
+    let scales = tensor(&[2], &[1f32, 2.]);
+    let one = Tensor::scalar(1f32);
+    let inputs = [
+        x,
+        one.clone(),
+        x_zero,
+        w,
+        scales,
+        tensor(&[2], &[0i8, 0]),
+        one,
+        Tensor::scalar(5u8),
+        tensor(&[2], &[1i32, 100]),
+    ]
+    .map(Some);
+    let y = eval_all("", "QLinearConv", pads.clone(), &inputs, 1).unwrap();
+    assert_eq!(y, [tensor(&[1, 2, 3], &[16u8, 36, 36, 185, 165, 225])]);
+    assert_eq!(eval_prepared("QLinearConv", pads, &inputs), y);
 }
