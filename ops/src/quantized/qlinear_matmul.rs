@@ -1,0 +1,82 @@
+//! `QLinearMatMul`: the product of two quantized operands, quantized:
+//! y = saturate(round((a − a_zero_point) · (b − b_zero_point) · a_scale · b_scale / y_scale) + y_zero_point).
+//!
+//! Scales and zero points of a and y are one or one a row, those of b one or one a column.
+//!
+//! Opsets: 10; 21 adds 8-bit floats and 16-bit scales.
+
+use super::integers::as_floats;
+use super::product::{BYTES, Codes, Right, pack, product, row_count};
+use super::requantize::{Scales, requantize};
+use crate::Define;
+use crate::matmul::{product_dims, product_macs};
+use crate::packed::Packed;
+use planish_ir::{
+    AttributeError, Dim, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared, Schema,
+    Types, arg,
+};
+use planish_kernels::int8::PackedB8;
+use planish_tensor::{DType, Tensor};
+use std::sync::Arc;
+
+/// What scales may be.
+const SCALE: Types = Types::of(&[DType::F32, DType::F16, DType::BF16]);
+
+/// `QLinearMatMul`.
+#[derive(Debug, Default)]
+pub struct QLinearMatMul {
+    /// b and its zero points, where they are constant.
+    weights: Option<Packed<PackedB8>>,
+}
+
+impl Define for QLinearMatMul {
+    const SCHEMA: Schema = Schema::new("QLinearMatMul", 21)
+        .inputs(&[
+            arg("a", BYTES).var("T1"),
+            arg("a_scale", SCALE).var("TS"),
+            arg("a_zero_point", BYTES).var("T1"),
+            arg("b", BYTES).var("T2"),
+            arg("b_scale", SCALE).var("TS"),
+            arg("b_zero_point", BYTES).var("T2"),
+            arg("y_scale", SCALE).var("TS"),
+            arg("y_zero_point", BYTES).var("T3"),
+        ])
+        .outputs(&[arg("y", BYTES).var("T3")]);
+
+    fn parse(_node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        Ok(QLinearMatMul::default())
+    }
+}
+
+impl Op for QLinearMatMul {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        let (Some(a), Some(b)) = (x.shape(0), x.shape(3)) else { return Ok(vec![Fact::tensor(x.dtype(7))]) };
+        Ok(vec![Fact::shaped(x.dtype(7), product_dims(a, b)?)])
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        let a = Codes { codes: inputs.tensor(0)?, zero: Some(inputs.tensor(2)?) };
+        let b = match &self.weights {
+            Some(weights) => Right::Packed(weights),
+            None => Right::Codes(Codes { codes: inputs.tensor(3)?, zero: Some(inputs.tensor(5)?) }),
+        };
+        let rows = row_count(a.codes.shape());
+        let columns = b.columns();
+        let sums = product(cx, a, b)?;
+        let scale = |i: usize| as_floats(cx, inputs.tensor(i)?);
+        let (a_scale, b_scale, y_scale) = (scale(1)?, scale(4)?, scale(6)?);
+        let scales = Scales { a: a_scale.as_slice()?, b: b_scale.as_slice()?, y: y_scale.as_slice()? };
+        Ok(requantize(cx, &sums, rows, columns, scales, None, inputs.tensor(7)?)?.into())
+    }
+
+    fn macs(&self, x: &Facts<'_>, outputs: &[Fact]) -> Dim {
+        product_macs(x.shape(0), outputs)
+    }
+
+    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| constants.get(index).copied().flatten();
+        let (Some(codes), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
+        let Some(weights) = pack(cx, Codes { codes, zero: Some(zero) })? else { return Ok(None) };
+        Ok(Some(Prepared { op: Arc::new(QLinearMatMul { weights: Some(weights) }), dropped: vec![3, 5] }))
+    }
+}
