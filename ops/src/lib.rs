@@ -84,6 +84,12 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod testing;
 mod tile;
 mod top_k;
 mod transpose;
@@ -92,12 +98,6 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
