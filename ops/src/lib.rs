@@ -54,6 +54,7 @@ mod nonzero;
 mod norm;
 mod normalize;
 mod one_hot;
+mod optional;
 mod packed;
 mod pad;
 mod parallel;
@@ -74,6 +75,8 @@ mod reverse_sequence;
 mod rotary_embedding;
 mod rowwise;
 mod select;
+mod sequence;
+mod sequence_tensors;
 mod shape;
 mod sign;
 mod size;
@@ -84,10 +87,6 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
-#[cfg(test)]
-mod testing;
 #[cfg(test)]
 mod testing;
 mod tile;
@@ -132,6 +131,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<clip::Clip>(),
     entry::<compress::Compress>(),
     entry::<concat::Concat>(),
+    entry::<sequence_tensors::ConcatFromSequence>(),
     entry::<constant_of_shape::ConstantOfShape>(),
     entry::<conv::Conv>(),
     entry::<quantized::ConvInteger>(),
@@ -201,6 +201,9 @@ pub static OPERATORS: &[Entry] = &[
     entry::<nonzero::NonZero>(),
     entry::<logic::Not>(),
     entry::<one_hot::OneHot>(),
+    entry::<optional::Optional>(),
+    entry::<optional::OptionalGetElement>(),
+    entry::<optional::OptionalHasElement>(),
     entry::<logic::Or>(),
     entry::<prelu::PRelu>(),
     entry::<pad::Pad>(),
@@ -237,6 +240,12 @@ pub static OPERATORS: &[Entry] = &[
     entry::<elements::ScatterElements>(),
     entry::<nd::ScatterNd>(),
     entry::<activation::operator::Selu>(),
+    entry::<sequence::SequenceAt>(),
+    entry::<sequence::SequenceConstruct>(),
+    entry::<sequence::SequenceEmpty>(),
+    entry::<sequence::SequenceErase>(),
+    entry::<sequence::SequenceInsert>(),
+    entry::<sequence::SequenceLength>(),
     entry::<shape::Shape>(),
     entry::<activation::operator::Shrink>(),
     entry::<activation::operator::Sigmoid>(),
@@ -250,6 +259,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<activation::operator::Softsign>(),
     entry::<depth_space::SpaceToDepth>(),
     entry::<split::Split>(),
+    entry::<sequence_tensors::SplitToSequence>(),
     entry::<math::operator::Sqrt>(),
     entry::<squeeze::Squeeze>(),
     entry::<strings::StringConcat>(),
