@@ -4,8 +4,8 @@
 
 use crate::Define;
 use planish_ir::{
-    ANY, Attribute, AttributeError, AttributeKind, BOOL, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
-    Outputs, Schema, Type, Types, arg, opt, optional,
+    ANY, Attribute, AttributeError, AttributeKind, BOOL, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op,
+    OpError, Outputs, Schema, Type, Types, arg, opt, optional,
 };
 use planish_tensor::{DType, Shape, Value, ValueType};
 use std::sync::Arc;

@@ -80,7 +80,8 @@ impl Op for SequenceConstruct {
     }
 
     fn eval(&self, _cx: &mut EvalCx<'_>, mut inputs: Inputs) -> Result<Outputs, OpError> {
-        let items = (0..inputs.len()).map(|i| inputs.take_tensor(i).map(Value::Tensor)).collect::<Result<Vec<_>, _>>()?;
+        let items =
+            (0..inputs.len()).map(|i| inputs.take_tensor(i).map(Value::Tensor)).collect::<Result<Vec<_>, _>>()?;
         let element = items.first().map(Value::value_type).ok_or_else(|| OpError::invalid("there are no inputs"))?;
         if let Some(other) = items.iter().find(|item| item.value_type() != element) {
             return Err(OpError::invalid(format!("a sequence of {element} does not hold {}", other.value_type())));
@@ -235,7 +236,10 @@ mod tests {
             let y = run("SequenceInsert", &[pair.clone(), c.clone(), at(position)]).unwrap();
             assert_eq!(items(&y).iter().collect::<Vec<_>>(), expected);
         }
-        assert_eq!(items(&run("SequenceInsert", &[pair.clone(), c.clone()]).unwrap()), [a.clone(), b.clone(), c.clone()]);
+        assert_eq!(
+            items(&run("SequenceInsert", &[pair.clone(), c.clone()]).unwrap()),
+            [a.clone(), b.clone(), c.clone()]
+        );
         assert_eq!(items(&run("SequenceErase", &[pair.clone()]).unwrap()), [a.clone()]);
         assert_eq!(items(&run("SequenceErase", &[pair.clone(), at(0)]).unwrap()), [b.clone()]);
         assert_eq!(run("SequenceAt", &[pair.clone(), at(-2)]).unwrap(), a);
