@@ -63,7 +63,8 @@ fn history() -> &'static HashMap<&'static str, Vec<Form>> {
     })
 }
 
-/// The opset to write: that asked for if every node fits, else the lowest in which every node does.
+/// The opset to write: that asked for if every node fits, else the lowest in which every node fits as it is, so that
+/// what is written comes back the same.
 pub(super) fn choose(graph: &Graph, asked: Option<u32>) -> Result<u32, ExportError> {
     let candidates = match asked {
         Some(opset) if !(OLDEST..=NEWEST).contains(&opset) => {
@@ -76,10 +77,13 @@ pub(super) fn choose(graph: &Graph, asked: Option<u32>) -> Result<u32, ExportErr
     let bodies = graph.bodies();
     let graphs: Vec<&Graph> = std::iter::once(graph).chain(bodies.iter().map(AsRef::as_ref)).collect();
     let mut opset = *candidates.start();
+    let fits = |opset, graph: &Graph, id, operator: &Operator| {
+        (asked.is_some() || !is_rewritten(&operator.name, opset)) && obstacle(graph, id, operator, opset).is_none()
+    };
     let mut unfit = Vec::new();
     for graph in graphs {
         for (id, operator) in graph.operators().filter(|(_, o)| o.domain.is_empty()) {
-            match (opset..=*candidates.end()).find(|&n| obstacle(graph, id, operator, n).is_none()) {
+            match (opset..=*candidates.end()).find(|&n| fits(n, graph, id, operator)) {
                 Some(needed) => opset = needed,
                 None => {
                     let why = obstacle(graph, id, operator, *candidates.end()).unwrap_or_default();

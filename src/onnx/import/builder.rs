@@ -39,6 +39,11 @@ impl<'a> GraphBuilder<'a> {
         GraphBuilder { graph, registry, defined, output_names, next_number: HashMap::new(), warnings: Vec::new() }
     }
 
+    /// A graph without anything in it, to be held by a node of this one.
+    pub(crate) fn empty_body(&self, name: &str) -> GraphBuilder<'a> {
+        GraphBuilder::new(name, self.registry, HashSet::new(), HashSet::new())
+    }
+
     /// Whether the graph's message defines `name`.
     pub(crate) fn defines(&self, name: &str) -> bool {
         self.defined.contains(name)

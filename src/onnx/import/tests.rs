@@ -401,6 +401,21 @@ fn nesting_is_limited_and_needs_little_stack() {
 }
 
 #[test]
+fn a_batched_scan_becomes_two() {
+    let body = graph(&["s", "e"], &[node("Add", &["s", "e"], &["t"]), node("Mul", &["t", "w"], &["o"])], &["t", "o"]);
+    let scan = node("Scan", &["", "x", "y"], &["final", "all"]).with_graph("body", body).with_int("num_scan_inputs", 1);
+    let scan = scan.with_ints("directions", &[1]);
+    assert_eq!(
+        text(&imported(8, graph(&["x", "y", "w"], &[scan], &["final", "all"]))),
+        "final, all = Scan<body={\
+            t, o = Scan<body={t = Add(s, e); o = Mul(t, w); -> t: t, o: o}, \
+            num_scan_inputs=1, scan_input_directions=[1]>(s, e, w); -> t: t, o: o}, \
+            num_scan_inputs=2>(x, y, w)\n\
+         -> final: final, all: all"
+    );
+}
+
+#[test]
 fn older_forms_become_the_newest() {
     let x = |op: &str| node(op, &["x"], &["y"]);
     let cases = [
