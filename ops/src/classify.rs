@@ -3,7 +3,7 @@
 //! Opsets: `IsNaN` 9, 13 (bfloat16), 20 (float8); `IsInf` 10 (float and double), 20 (all floats).
 
 use crate::Define;
-use crate::dtypes::for_float;
+use crate::dtypes::{Number, for_float};
 use crate::elementwise::map_to;
 use planish_ir::{
     AttributeError, BOOL, EvalCx, FLOAT8, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs,
@@ -76,7 +76,7 @@ fn infer(x: &Facts<'_>) -> Vec<Fact> {
 /// `holds` of each element, all of which `f64` holds exactly.
 fn classify(cx: &EvalCx<'_>, x: &Tensor, holds: impl Fn(f64) -> bool + Sync) -> Result<Tensor, OpError> {
     let Some(format) = MiniFloat::of(x.dtype()) else {
-        return for_float!(x.dtype(), T => map_to::<T, bool>(cx, x, 0.5, |v| holds(v.into())));
+        return for_float!(x.dtype(), T => map_to::<T, bool>(cx, x, 0.5, |v| holds(v.to_f64())));
     };
     let mut y = cx.uninit::<bool>(x.shape().clone())?;
     for (y, &code) in y.iter_mut().zip(x.bytes()) {

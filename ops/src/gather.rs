@@ -100,11 +100,9 @@ impl Movement for Blocks {
         }
         let Blocks { indices, row, inner } = self;
         parallel::fill_units(cx, target, *inner, NS_PER_ELEMENT, |start, piece| {
-            let mut block = start / inner;
-            for y in piece.chunks_exact_mut(*inner) {
+            for (block, y) in (start / inner..).zip(piece.chunks_exact_mut(*inner)) {
                 let from = block / indices.len() * row + indices[block % indices.len()] * inner;
                 y.clone_from_slice(&sources[0][from..from + inner]);
-                block += 1;
             }
         })
     }

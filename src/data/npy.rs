@@ -13,8 +13,8 @@ pub fn read_npy(mut reader: impl Read, what: &str) -> Result<Tensor, DataError> 
         return Err(wrong("arrays of records are not tensors".to_owned()));
     };
     let width = usize::try_from(ty.size_field()).unwrap_or(usize::MAX);
-    let dtype = numpy_dtype(ty.type_char(), width)
-        .ok_or_else(|| wrong(format!("{} is not the element type of a tensor", ty.to_string())))?;
+    let dtype =
+        numpy_dtype(ty.type_char(), width).ok_or_else(|| wrong(format!("{ty} is not the element type of a tensor")))?;
     let dims: Option<Vec<usize>> = header.shape().iter().map(|&d| usize::try_from(d).ok()).collect();
     let shape = Shape::new(&dims.unwrap_or_else(|| vec![usize::MAX; 2])).map_err(|e| wrong(e.to_string()))?;
     let expected = dtype.bytes_for(shape.num_elements()).unwrap_or(usize::MAX);

@@ -162,9 +162,9 @@ fn optional_to_proto(held: Option<&Value>, name: &str) -> OptionalProto {
     proto.elem_type = kind_of(&held.value_type()).into();
     match held {
         Value::Tensor(t) => proto.tensor_value = Some(tensor_to_proto("", t).into()),
-        Value::Sequence(s) => proto.sequence_value = Some(sequence_to_proto(s, "").into()),
+        Value::Sequence(s) => proto.sequence_value = Some(sequence_to_proto(s, "")),
         Value::Optional(_, inner) => proto.optional_value = Some(Box::new(optional_to_proto(inner.as_deref(), ""))),
-        Value::Map(m) => proto.map_value = Some(map_to_proto(m, "").into()),
+        Value::Map(m) => proto.map_value = Some(map_to_proto(m, "")),
     }
     proto
 }
@@ -172,7 +172,7 @@ fn optional_to_proto(held: Option<&Value>, name: &str) -> OptionalProto {
 fn map_to_proto(map: &Map, name: &str) -> MapProto {
     let values = Sequence { element: map.element.clone(), items: map.values.clone() };
     let mut proto = MapProto { name: name.to_owned(), ..MapProto::default() };
-    proto.values = Some(sequence_to_proto(&values, "").into());
+    proto.values = Some(sequence_to_proto(&values, ""));
     match &map.keys {
         MapKeys::Ints(keys) => {
             proto.key_type = DType::I64.to_onnx();

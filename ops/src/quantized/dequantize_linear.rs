@@ -3,7 +3,7 @@
 //! Opsets: 10; 13 adds `axis`; 19 adds 8-bit floats and 16-bit scales; 21 adds blocks, 4-bit and 16-bit types; 23 adds
 //! `output_dtype`; 24, 25, 28 add dtypes.
 
-use super::granularity::Granularity;
+use super::granularity::{Granularity, is_of_scale};
 use super::integers::{as_floats, unpacked};
 use super::quantize_linear::QUANTIZED;
 use crate::Define;
@@ -73,13 +73,13 @@ impl Op for DequantizeLinear {
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let (codes, scale, zero) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.opt_tensor(2)?);
         let dtype = self.output_dtype(scale.dtype());
-        if let Some(zero) = zero.filter(|zero| zero.shape() != scale.shape()) {
+        if let Some(zero) = zero.filter(|zero| !is_of_scale(zero.shape(), scale.shape())) {
             let (zero, scale) = (zero.shape(), scale.shape());
             return Err(OpError::invalid(format!("the scale is of shape {scale}, the zero point of shape {zero}")));
         }
         let spread = self.granularity.spread(codes.shape(), scale.shape())?;
         let zero = match zero {
-            Some(zero) => as_floats(cx, zero)?,
+            Some(zero) => as_floats(cx, zero)?.reshaped(scale.shape().clone())?,
             None => cx.zeros::<f32>(scale.shape().clone())?.freeze(),
         };
         let zero = spread.stretched::<f32>(cx, zero)?;

@@ -102,3 +102,7 @@ impl Spread {
         Ok(y.freeze())
     }
 }
+/// Whether a zero point belongs to a scale: they are of one shape, or both of a single element.
+pub fn is_of_scale(zero: &Shape, scale: &Shape) -> bool {
+    zero == scale || (zero.num_elements() == 1 && scale.num_elements() == 1)
+}

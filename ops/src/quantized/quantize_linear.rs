@@ -3,7 +3,7 @@
 //! Opsets: 10; 13 adds `axis`; 19 adds 8-bit floats and `saturate`; 21 adds blocks, 4-bit and 16-bit types, `output_dtype`;
 //! 23 adds `precision`; 24, 25, 28 add dtypes.
 
-use super::granularity::{Granularity, Spread};
+use super::granularity::{Granularity, Spread, is_of_scale};
 use super::integers::{Quantum, as_floats, range, round_to};
 use crate::Define;
 use crate::broadcast::{Operand, Walk};
@@ -102,11 +102,11 @@ impl Op for QuantizeLinear {
         let precision = self.precision.unwrap_or(scale.dtype());
         let spread = self.granularity.spread(x.shape(), scale.shape())?;
         let zero = match zero {
-            Some(zero) if zero.shape() != scale.shape() => {
+            Some(zero) if !is_of_scale(zero.shape(), scale.shape()) => {
                 let (zero, scale) = (zero.shape(), scale.shape());
                 return Err(OpError::invalid(format!("the scale is of shape {scale}, the zero point of shape {zero}")));
             }
-            Some(zero) => as_floats(cx, zero)?,
+            Some(zero) => as_floats(cx, zero)?.reshaped(scale.shape().clone())?,
             None => cx.zeros::<f32>(scale.shape().clone())?.freeze(),
         };
         let quantization = Quantization {

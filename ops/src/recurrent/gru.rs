@@ -155,7 +155,7 @@ mod tests {
             &[
                 Case { attributes: plain.clone(), ways: 1, lengths: None },
                 Case { attributes: plain.clone().with("direction", "bidirectional"), ways: 2, lengths: Some([2, 3]) },
-                Case { attributes: plain.clone().with("layout", 1), ways: 1, lengths: None },
+                Case { attributes: plain.with("layout", 1), ways: 1, lengths: None },
             ],
             |w, r, b, x, h, c| {
                 let z = sigmoid(w(0, x) + r(0, h) + b(0));
