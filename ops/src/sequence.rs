@@ -241,7 +241,7 @@ mod tests {
             [a.clone(), b.clone(), c.clone()]
         );
         assert_eq!(items(&run("SequenceErase", &[pair.clone()]).unwrap()), [a.clone()]);
-        assert_eq!(items(&run("SequenceErase", &[pair.clone(), at(0)]).unwrap()), [b.clone()]);
+        assert_eq!(items(&run("SequenceErase", &[pair.clone(), at(0)]).unwrap()), [b]);
         assert_eq!(run("SequenceAt", &[pair.clone(), at(-2)]).unwrap(), a);
         assert_eq!(run("SequenceLength", &[pair.clone()]).unwrap(), at(2));
         for wrong in [3, -3, i64::MIN] {
