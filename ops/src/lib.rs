@@ -24,6 +24,7 @@ mod conv;
 mod conv_transpose;
 mod cumulative;
 mod depth_space;
+mod det;
 mod dropout;
 mod dtypes;
 mod elements;
@@ -43,12 +44,14 @@ mod identity;
 mod indices;
 mod layer_normalization;
 mod logic;
+mod loss;
 mod lrn;
 mod math;
 mod matmul;
 mod max_unpool;
 mod modulo;
 mod movement;
+mod multinomial;
 mod nd;
 mod nonzero;
 mod norm;
@@ -87,8 +90,6 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tile;
 mod top_k;
 mod transpose;
@@ -97,6 +98,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -142,6 +145,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<cumulative::CumSum>(),
     entry::<depth_space::DepthToSpace>(),
     entry::<quantized::DequantizeLinear>(),
+    entry::<det::Det>(),
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
@@ -153,7 +157,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<eye_like::EyeLike>(),
     entry::<flatten::Flatten>(),
     entry::<math::operator::Floor>(),
-    entry::<recurrent::Gru>(),
     entry::<gather::Gather>(),
     entry::<elements::GatherElements>(),
     entry::<nd::GatherNd>(),
@@ -165,6 +168,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
     entry::<group_normalization::GroupNormalization>(),
+    entry::<recurrent::Gru>(),
     entry::<window::HammingWindow>(),
     entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
@@ -175,8 +179,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<group_normalization::InstanceNormalization>(),
     entry::<classify::IsInf>(),
     entry::<classify::IsNaN>(),
-    entry::<lrn::Lrn>(),
-    entry::<recurrent::Lstm>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
@@ -186,6 +188,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<control::Loop>(),
     entry::<normalize::LpNormalization>(),
     entry::<pool::LpPool>(),
+    entry::<lrn::Lrn>(),
+    entry::<recurrent::Lstm>(),
     entry::<matmul::MatMul>(),
     entry::<quantized::MatMulInteger>(),
     entry::<variadic::Max>(),
@@ -197,7 +201,9 @@ pub static OPERATORS: &[Entry] = &[
     entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
     entry::<arithmetic::Mul>(),
+    entry::<multinomial::Multinomial>(),
     entry::<sign::operator::Neg>(),
+    entry::<loss::NegativeLogLikelihoodLoss>(),
     entry::<nonzero::NonZero>(),
     entry::<logic::Not>(),
     entry::<one_hot::OneHot>(),
@@ -211,8 +217,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<quantized::QLinearConv>(),
     entry::<quantized::QLinearMatMul>(),
     entry::<quantized::QuantizeLinear>(),
-    entry::<layer_normalization::RmsNormalization>(),
-    entry::<recurrent::Rnn>(),
     entry::<random_fill::RandomNormal>(),
     entry::<random_fill::RandomNormalLike>(),
     entry::<random_fill::RandomUniform>(),
@@ -234,6 +238,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
     entry::<reverse_sequence::ReverseSequence>(),
+    entry::<layer_normalization::RmsNormalization>(),
+    entry::<recurrent::Rnn>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
@@ -255,6 +261,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<size::Size>(),
     entry::<slice::Slice>(),
     entry::<softmax::Softmax>(),
+    entry::<loss::SoftmaxCrossEntropyLoss>(),
     entry::<activation::operator::Softplus>(),
     entry::<activation::operator::Softsign>(),
     entry::<depth_space::SpaceToDepth>(),
