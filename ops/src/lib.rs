@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod activation;
+mod affine_grid;
 mod arg_reduce;
 mod arithmetic;
 mod batch_normalization;
@@ -15,9 +16,11 @@ mod cast;
 mod center_crop_pad;
 mod classify;
 mod clip;
+mod col2im;
 mod compare;
 mod compress;
 mod concat;
+mod constant;
 mod constant_of_shape;
 mod control;
 mod conv;
@@ -37,6 +40,7 @@ mod gather;
 mod gemm;
 mod geometry;
 mod global_pool;
+mod grid_sample;
 mod group_normalization;
 mod half;
 mod hardmax;
@@ -53,6 +57,7 @@ mod modulo;
 mod movement;
 mod multinomial;
 mod nd;
+mod non_max_suppression;
 mod nonzero;
 mod norm;
 mod normalize;
@@ -75,6 +80,7 @@ mod registry;
 mod reshape;
 mod resize;
 mod reverse_sequence;
+mod roi;
 mod rotary_embedding;
 mod rowwise;
 mod select;
@@ -90,6 +96,7 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
+mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
 mod transpose;
@@ -98,6 +105,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod testing;
 
@@ -109,6 +118,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Acos>(),
     entry::<math::operator::Acosh>(),
     entry::<arithmetic::Add>(),
+    entry::<affine_grid::AffineGrid>(),
     entry::<logic::And>(),
     entry::<arg_reduce::ArgMax>(),
     entry::<arg_reduce::ArgMin>(),
@@ -132,9 +142,11 @@ pub static OPERATORS: &[Entry] = &[
     entry::<activation::operator::Celu>(),
     entry::<center_crop_pad::CenterCropPad>(),
     entry::<clip::Clip>(),
+    entry::<col2im::Col2Im>(),
     entry::<compress::Compress>(),
     entry::<concat::Concat>(),
     entry::<sequence_tensors::ConcatFromSequence>(),
+    entry::<constant::Constant>(),
     entry::<constant_of_shape::ConstantOfShape>(),
     entry::<conv::Conv>(),
     entry::<quantized::ConvInteger>(),
@@ -167,6 +179,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<global_pool::GlobalMaxPool>(),
     entry::<compare::Greater>(),
     entry::<compare::GreaterOrEqual>(),
+    entry::<grid_sample::GridSample>(),
     entry::<group_normalization::GroupNormalization>(),
     entry::<recurrent::Gru>(),
     entry::<window::HammingWindow>(),
@@ -194,6 +207,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<quantized::MatMulInteger>(),
     entry::<variadic::Max>(),
     entry::<pool::MaxPool>(),
+    entry::<roi::MaxRoiPool>(),
     entry::<max_unpool::MaxUnpool>(),
     entry::<variadic::Mean>(),
     entry::<normalize::MeanVarianceNormalization>(),
@@ -204,6 +218,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<multinomial::Multinomial>(),
     entry::<sign::operator::Neg>(),
     entry::<loss::NegativeLogLikelihoodLoss>(),
+    entry::<non_max_suppression::NonMaxSuppression>(),
     entry::<nonzero::NonZero>(),
     entry::<logic::Not>(),
     entry::<one_hot::OneHot>(),
@@ -240,6 +255,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reverse_sequence::ReverseSequence>(),
     entry::<layer_normalization::RmsNormalization>(),
     entry::<recurrent::Rnn>(),
+    entry::<roi::RoiAlign>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
     entry::<control::Scan>(),
@@ -252,6 +268,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sequence::SequenceErase>(),
     entry::<sequence::SequenceInsert>(),
     entry::<sequence::SequenceLength>(),
+    entry::<control::SequenceMap>(),
     entry::<shape::Shape>(),
     entry::<activation::operator::Shrink>(),
     entry::<activation::operator::Sigmoid>(),
@@ -278,6 +295,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Tan>(),
     entry::<math::operator::Tanh>(),
     entry::<tensor_scatter::TensorScatter>(),
+    entry::<tf_idf_vectorizer::TfIdfVectorizer>(),
     entry::<activation::operator::ThresholdedRelu>(),
     entry::<tile::Tile>(),
     entry::<top_k::TopK>(),

@@ -8,11 +8,13 @@
 mod if_op;
 mod loop_op;
 mod scan;
+mod sequence_map;
 mod stacked;
 
 pub use if_op::If;
 pub use loop_op::Loop;
 pub use scan::Scan;
+pub use sequence_map::SequenceMap;
 
 use planish_ir::{Axis, Dim, EvalCx, Fact, Facts, Graph, Inputs, Op, OpError, Outputs, Type};
 use planish_tensor::{Shape, Tensor, Value};
