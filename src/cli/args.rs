@@ -67,7 +67,7 @@ impl Common {
         let spinner = self.spinner(format!("loading {}", path.display()));
         let mut options = ImportOptions::default();
         if let Some(bytes) = self.max_memory {
-            options.memory = Memory::with_limit(bytes);
+            options.memory = Memory::without_pool(bytes);
         }
         let model = Model::load_with(path, &options)?;
         spinner.finish_and_clear();

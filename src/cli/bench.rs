@@ -41,6 +41,7 @@ struct Figures {
     load_ms: f64,
     first_run_ms: f64,
     sorted_ms: Vec<f64>,
+    load_peak_rss_mb: Option<f64>,
     peak_rss_mb: Option<f64>,
     mismatch: Option<String>,
     max_abs_err: Option<f64>,
@@ -72,6 +73,8 @@ impl Bench {
         };
         let session = model.into_session(&self.common.session_options())?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let peak_over_base_mb = || peak_rss_mb().map(|peak| (peak - base_rss_mb.unwrap_or(0.0)).max(0.0));
+        let load_peak_rss_mb = peak_over_base_mb();
         let options = self.common.run_options();
         let start = Instant::now();
         let outputs = run_once(&session, &set, &options)?;
@@ -98,7 +101,8 @@ impl Bench {
             load_ms,
             first_run_ms,
             sorted_ms,
-            peak_rss_mb: peak_rss_mb().map(|peak| (peak - base_rss_mb.unwrap_or(0.0)).max(0.0)),
+            load_peak_rss_mb,
+            peak_rss_mb: peak_over_base_mb(),
             mismatch: first_mismatch(&verdicts),
             max_abs_err: worst.as_ref().map(|w| w.max_abs_err),
             max_rel_err: worst.as_ref().map(|w| w.max_rel_err),
@@ -118,12 +122,12 @@ impl Bench {
             Ok(f) => json!({
                 "model": model, "threads": f.threads, "isa": f.isa.to_string(), "load_ms": f.load_ms,
                 "first_run_ms": f.first_run_ms, "median_ms": median(&f.sorted_ms), "min_ms": f.sorted_ms.first(),
-                "peak_rss_mb": f.peak_rss_mb, "ok": f.mismatch.is_none(), "error": f.mismatch,
+                "load_peak_rss_mb": f.load_peak_rss_mb, "peak_rss_mb": f.peak_rss_mb, "ok": f.mismatch.is_none(), "error": f.mismatch,
                 "max_abs_err": f.max_abs_err, "max_rel_err": f.max_rel_err,
             }),
             Err(failure) => json!({
                 "model": model, "threads": null, "isa": null, "load_ms": null, "first_run_ms": null, "median_ms": null,
-                "min_ms": null, "peak_rss_mb": null, "ok": false, "error": failure.text(), "max_abs_err": null,
+                "min_ms": null, "load_peak_rss_mb": null, "peak_rss_mb": null, "ok": false, "error": failure.text(), "max_abs_err": null,
                 "max_rel_err": null,
             }),
         }
@@ -145,7 +149,8 @@ impl Bench {
             f.sorted_ms.len(),
         );
         if let Some(peak) = f.peak_rss_mb {
-            text.push_str(&format!("  peak   {peak:.1} MB\n"));
+            let while_loading = f.load_peak_rss_mb.map_or(String::new(), |mb| format!("  ({mb:.1} MB while loading)"));
+            text.push_str(&format!("  peak   {peak:.1} MB{while_loading}\n"));
         }
         if let Some(mismatch) = &f.mismatch {
             text.push_str(&format!("{mismatch}\n"));

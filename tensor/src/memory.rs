@@ -69,6 +69,12 @@ impl Memory {
         Memory::with_limit(usize::MAX)
     }
 
+    /// An account of at most `limit_bytes` that gives freed buffers back to the system at once: for tensors that are
+    /// made once, as the weights of a model are.
+    pub fn without_pool(limit_bytes: usize) -> Memory {
+        Memory::new(limit_bytes, None)
+    }
+
     /// The account of tensors that belong to no session: no limit, nothing pooled.
     pub fn global() -> &'static Memory {
         static GLOBAL: OnceLock<Memory> = OnceLock::new();

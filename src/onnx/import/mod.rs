@@ -65,7 +65,7 @@ const DEFAULT_MEMORY_BYTES: usize = 4 << 30;
 
 impl Default for ImportOptions {
     fn default() -> ImportOptions {
-        ImportOptions { memory: Memory::with_limit(DEFAULT_MEMORY_BYTES), map_files: false }
+        ImportOptions { memory: Memory::without_pool(DEFAULT_MEMORY_BYTES), map_files: false }
     }
 }
 
