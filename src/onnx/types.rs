@@ -5,40 +5,59 @@ use crate::onnx::proto::tensor_shape_proto::{self, Dimension};
 use crate::onnx::proto::{TensorShapeProto, TypeProto, type_proto};
 use crate::onnx::tensor::dtype_from_code;
 use planish_ir::{Dim, Type};
+use std::collections::HashMap;
 
 /// The deepest nesting of sequences, optionals and maps in one type.
 const MAX_TYPE_DEPTH: usize = 32;
 
 /// The type that a message declares. What it leaves open is unknown; sparse and opaque types are unknown altogether.
 pub fn type_from_proto(proto: &TypeProto) -> Result<Type, ImportError> {
-    read_type(Some(proto), MAX_TYPE_DEPTH)
+    TypeReader::default().read(proto)
 }
 
-fn read_type(proto: Option<&TypeProto>, depth_left: usize) -> Result<Type, ImportError> {
-    let Some(depth_left) = depth_left.checked_sub(1) else {
-        return Err(ImportError::limit(format!("a type is nested deeper than {MAX_TYPE_DEPTH}")));
-    };
-    let nested = |proto: &Option<Box<TypeProto>>| read_type(proto.as_deref(), depth_left).map(Box::new);
-    Ok(match proto.and_then(|p| p.value.as_ref()) {
-        None => Type::Unknown,
-        Some(type_proto::Value::TensorType(tensor)) => {
-            let dtype = if tensor.elem_type == 0 { None } else { Some(dtype_from_code(tensor.elem_type)?) };
-            let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(read_dimension).collect());
-            Type::Tensor { dtype, shape }
+/// Reads types from messages. Each text of a dimension is understood once: a file says the same ones at every value.
+#[derive(Default)]
+pub struct TypeReader {
+    dims: HashMap<String, Dim>,
+}
+
+impl TypeReader {
+    /// The type that a message declares, as [`type_from_proto`] gives it.
+    pub fn read(&mut self, proto: &TypeProto) -> Result<Type, ImportError> {
+        self.read_nested(Some(proto), MAX_TYPE_DEPTH)
+    }
+
+    fn read_nested(&mut self, proto: Option<&TypeProto>, depth_left: usize) -> Result<Type, ImportError> {
+        let Some(depth_left) = depth_left.checked_sub(1) else {
+            return Err(ImportError::limit(format!("a type is nested deeper than {MAX_TYPE_DEPTH}")));
+        };
+        let mut nested = |proto: &Option<Box<TypeProto>>| self.read_nested(proto.as_deref(), depth_left).map(Box::new);
+        Ok(match proto.and_then(|p| p.value.as_ref()) {
+            None => Type::Unknown,
+            Some(type_proto::Value::TensorType(tensor)) => {
+                let dtype = if tensor.elem_type == 0 { None } else { Some(dtype_from_code(tensor.elem_type)?) };
+                let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(|d| self.dimension(d)).collect());
+                Type::Tensor { dtype, shape }
+            }
+            Some(type_proto::Value::SequenceType(sequence)) => Type::Sequence(nested(&sequence.elem_type)?),
+            Some(type_proto::Value::OptionalType(optional)) => Type::Optional(nested(&optional.elem_type)?),
+            Some(type_proto::Value::MapType(map)) => {
+                Type::Map(dtype_from_code(map.key_type)?, nested(&map.value_type)?)
+            }
+            Some(type_proto::Value::SparseTensorType(_) | type_proto::Value::OpaqueType(_)) => Type::Unknown,
+        })
+    }
+
+    /// Some exporters write −1 for a length they do not know.
+    fn dimension(&mut self, dimension: &Dimension) -> Dim {
+        match &dimension.value {
+            Some(tensor_shape_proto::dimension::Value::DimValue(length)) if *length >= 0 => Dim::known(*length),
+            Some(tensor_shape_proto::dimension::Value::DimParam(text)) => match self.dims.get(text) {
+                Some(dim) => dim.clone(),
+                None => self.dims.entry(text.clone()).or_insert_with(|| Dim::parse(text)).clone(),
+            },
+            _ => Dim::unknown(),
         }
-        Some(type_proto::Value::SequenceType(sequence)) => Type::Sequence(nested(&sequence.elem_type)?),
-        Some(type_proto::Value::OptionalType(optional)) => Type::Optional(nested(&optional.elem_type)?),
-        Some(type_proto::Value::MapType(map)) => Type::Map(dtype_from_code(map.key_type)?, nested(&map.value_type)?),
-        Some(type_proto::Value::SparseTensorType(_) | type_proto::Value::OpaqueType(_)) => Type::Unknown,
-    })
-}
-
-/// Some exporters write −1 for a length they do not know.
-fn read_dimension(dimension: &Dimension) -> Dim {
-    match &dimension.value {
-        Some(tensor_shape_proto::dimension::Value::DimValue(length)) if *length >= 0 => Dim::known(*length),
-        Some(tensor_shape_proto::dimension::Value::DimParam(name)) => Dim::parse(name),
-        _ => Dim::unknown(),
     }
 }
 

@@ -6,7 +6,6 @@ use super::{Importer, MAX_SUBGRAPH_DEPTH, order, pairs};
 use crate::onnx::error::ImportError;
 use crate::onnx::proto::{GraphProto, SparseTensorProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use crate::onnx::tensor::{dense_from_sparse, tensor_from_proto};
-use crate::onnx::types::type_from_proto;
 use planish_ir::{Graph, Type, ValueId};
 use planish_tensor::Tensor;
 use std::collections::{HashMap, HashSet};
@@ -132,7 +131,8 @@ impl<'a> Importer<'a> {
     }
 
     fn input(&mut self, input: &'a ValueInfoProto) -> Result<(), ImportError> {
-        let value = self.builder().graph.add_input(&input.name, declared_type(input)?)?;
+        let declared = self.declared_type(input)?;
+        let value = self.builder().graph.add_input(&input.name, declared)?;
         self.source(&input.name, value, &input.doc_string, &input.metadata_props)
     }
 
@@ -154,7 +154,7 @@ impl<'a> Importer<'a> {
         for output in outputs {
             let name = output.name.as_str();
             let place = format_args!("graph output {name:?}").to_string();
-            let declared = declared_type(output).map_err(|e| e.at(&place))?;
+            let declared = self.declared_type(output).map_err(|e| e.at(&place))?;
             let value = match self.resolve(name)? {
                 Some(Some(value)) => value,
                 _ => return Err(ImportError::invalid("no node makes it").at(place)),
@@ -163,8 +163,9 @@ impl<'a> Importer<'a> {
         }
         Ok(())
     }
-}
 
-pub(super) fn declared_type(info: &ValueInfoProto) -> Result<Type, ImportError> {
-    info.r#type.as_ref().map_or(Ok(Type::Unknown), type_from_proto)
+    /// The type that the file declares for a value.
+    pub(super) fn declared_type(&mut self, info: &ValueInfoProto) -> Result<Type, ImportError> {
+        info.r#type.as_ref().map_or(Ok(Type::Unknown), |proto| self.types.read(proto))
+    }
 }

@@ -21,6 +21,7 @@ use crate::model::{Model, ModelInfo};
 use crate::onnx::error::ImportError;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto};
+use crate::onnx::types::TypeReader;
 use crate::onnx::wire;
 use bytes::Bytes;
 use frame::{Frame, Opsets};
@@ -100,6 +101,7 @@ pub fn import(mut model: ModelProto, external: &ExternalFiles, options: &ImportO
         memory: &options.memory,
         functions,
         frames: Vec::new(),
+        types: TypeReader::default(),
         nodes_left: max_expanded_nodes(&graph, &model.functions),
         copied_bytes_left: MAX_COPIED_BYTES,
     };
@@ -119,6 +121,7 @@ struct Importer<'a> {
     functions: function::Index<'a>,
     /// The graph being imported, around it the graphs and function calls that it lies in, outermost first.
     frames: Vec<Frame<'a>>,
+    types: TypeReader,
     nodes_left: usize,
     copied_bytes_left: usize,
 }

@@ -2,7 +2,6 @@
 
 use super::builder::OperatorDraft;
 use super::frame::FrameKind;
-use super::graph::declared_type;
 use super::{Importer, canonical_domain, pairs};
 use crate::onnx::error::{ImportError, ImportErrorKind};
 use crate::onnx::proto::attribute_proto::AttributeType;
@@ -83,8 +82,8 @@ impl<'a> Importer<'a> {
         for (name, wanted) in node.output.iter().zip(wanted).filter(|(name, _)| !name.is_empty()) {
             let Some(value) = self.builder().graph.value(wanted) else { continue };
             self.define(name, Some(value))?;
-            if let Some(info) = self.frame().value_info.get(name.as_str()) {
-                let declared = declared_type(info).map_err(|e| e.at(format_args!("value {name:?}")))?;
+            if let Some(info) = self.frame().value_info.get(name.as_str()).copied() {
+                let declared = self.declared_type(info).map_err(|e| e.at(format_args!("value {name:?}")))?;
                 self.builder().declare(value, declared);
             }
         }
