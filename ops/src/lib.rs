@@ -303,4 +303,5 @@ pub static OPERATORS: &[Entry] = &[
     entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),
+    entry::<recurrent::DynamicQuantizeLstm>(),
 ];

@@ -11,7 +11,7 @@ use planish_ir::{
     Types, arg,
 };
 use planish_kernels::reduce::{Reduction, reduce};
-use planish_tensor::{DType, Tensor};
+use planish_tensor::{DType, Shape, Tensor};
 
 /// `uint8` alone.
 const CODE: Types = Types::of(&[DType::U8]);
@@ -60,7 +60,11 @@ pub struct Dynamic {
 
 /// The `uint8` codes of a `float` tensor, with a scale that fits its values.
 pub fn quantize_dynamically(cx: &EvalCx<'_>, x: &Tensor) -> Result<Dynamic, OpError> {
-    let values = x.as_slice::<f32>()?;
+    quantize_slice(cx, x.as_slice::<f32>()?, x.shape().clone())
+}
+
+/// [`quantize_dynamically`] for the elements of a tensor of this shape.
+pub fn quantize_slice(cx: &EvalCx<'_>, values: &[f32], shape: Shape) -> Result<Dynamic, OpError> {
     let extreme = |op| -> f32 {
         let mut extreme = [0.0];
         reduce(op, values, values.len(), 1, &mut extreme);
@@ -69,7 +73,7 @@ pub fn quantize_dynamically(cx: &EvalCx<'_>, x: &Tensor) -> Result<Dynamic, OpEr
     let (least, greatest) = (extreme(Reduction::Min).min(0.0), extreme(Reduction::Max).max(0.0));
     let scale = if least == greatest { 1.0 } else { (greatest - least) / 255.0 };
     let zero = round_to::<u8>(-least / scale, 0.0, u8::RANGE);
-    let mut codes = cx.uninit::<u8>(x.shape().clone())?;
+    let mut codes = cx.uninit::<u8>(shape)?;
     parallel::fill(cx, &mut codes, NS_PER_ELEMENT, |start, codes| {
         let values = &values[start..];
         codes.iter_mut().zip(values).for_each(|(y, &x)| *y = round_to(x / scale, f32::from(zero), u8::RANGE));

@@ -3,15 +3,16 @@
 mod conv_integer;
 mod convolution;
 mod dequantize_linear;
-mod dynamic_quantize_linear;
+pub mod dynamic_quantize_linear;
 mod granularity;
 mod integers;
 mod matmul_integer;
-mod product;
+pub mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
 mod requantize;
+pub mod scaled;
 
 pub use conv_integer::ConvInteger;
 pub use dequantize_linear::DequantizeLinear;

@@ -5,15 +5,14 @@
 //! Opsets: 1; 3 adds `linear_before_reset`; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds
 //! bfloat16.
 
-use super::{Cell, Form, SHARED_INPUTS, Step, Weights, activations, pack_rows, shared_attributes};
+use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
-use crate::packed::Packed;
 use planish_ir::{
     AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op,
     OpError, Outputs, Prepared, Schema, int, opt, optional,
 };
 use planish_kernels::elementwise::Unary;
-use planish_kernels::gemm::{Bias, Epilogue, MatRef, PackedB, gemm};
+use planish_kernels::gemm::Bias;
 use planish_kernels::rnn::{add_product, gru_gates, gru_step};
 use planish_tensor::{Shape, Tensor};
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl Define for Gru {
         .attributes(&ATTRIBUTES);
 
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
-        let form = Form::parse(node)?;
+        let form = Form::parse(node, is_batch_first(node)?)?;
         let functions = activations::parse(node, form.ways.len(), &["Sigmoid", "Tanh"])?;
         let cell = GruCell {
             activations: functions.iter().map(|f| [f[0], f[1]]).collect(),
@@ -62,9 +61,9 @@ impl Cell for GruCell {
     const GATES: usize = 3;
 
     /// The gates' weights and the candidate's.
-    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Packed<PackedB>>, OpError> {
+    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Matrix>, OpError> {
         let (gates, candidate) = r.split_at(2 * hidden * hidden);
-        Ok(vec![pack_rows(cx, gates, 2 * hidden, hidden)?, pack_rows(cx, candidate, hidden, hidden)?])
+        Ok(vec![Matrix::of_rows(cx, gates, 2 * hidden, hidden)?, Matrix::of_rows(cx, candidate, hidden, hidden)?])
     }
 
     fn gate_bias(&self, input: &[f32], recurrent: &[f32]) -> Vec<f32> {
@@ -77,22 +76,11 @@ impl Cell for GruCell {
         let Step { way, hidden_size: n, recurrence, recurrent_bias, gates, hidden, .. } = step;
         let [gate, candidate] = self.activations[way];
         let batch = hidden.len() / n;
-        let plain = Epilogue::default();
-        gemm(&cx.threads, 1.0, MatRef::row_major(hidden, batch, n), &*recurrence[0], 1.0, gates, 3 * n, &plain);
+        recurrence[0].add_product(cx, hidden, gates, 3 * n)?;
         let mut product = cx.uninit::<f32>(Shape::new(&[batch, n])?)?;
         if self.is_linear_before_reset {
             let bias = if recurrent_bias.is_empty() { Bias::None } else { Bias::PerColumn(&recurrent_bias[2 * n..]) };
-            let epilogue = Epilogue { bias, ..plain };
-            gemm(
-                &cx.threads,
-                1.0,
-                MatRef::row_major(hidden, batch, n),
-                &*recurrence[1],
-                0.0,
-                &mut product,
-                n,
-                &epilogue,
-            );
+            recurrence[1].multiply(cx, hidden, bias, &mut product, n)?;
         }
         for (gates, product) in gates.chunks_exact_mut(3 * n).zip(product.chunks_exact_mut(n)) {
             gru_gates(&mut gates[..2 * n], gate, self.clip);
@@ -107,9 +95,8 @@ impl Cell for GruCell {
                 product.fill(0.0);
                 add_product(&gates[n..2 * n], hidden, product);
             }
-            let reset = MatRef::row_major(&product, batch, n);
             if batch > 0 {
-                gemm(&cx.threads, 1.0, reset, &*recurrence[1], 1.0, &mut gates[2 * n..], 3 * n, &plain);
+                recurrence[1].add_product(cx, &product, &mut gates[2 * n..], 3 * n)?;
             }
         }
         for (gates, hidden) in gates.chunks_exact_mut(3 * n).zip(hidden.chunks_exact_mut(n)) {
@@ -122,7 +109,7 @@ impl Cell for GruCell {
 
 impl Op for Gru {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        self.form.infer(x, GruCell::GATES)
+        self.form.infer(x, GruCell::GATES, 1)
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {

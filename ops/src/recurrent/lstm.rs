@@ -2,14 +2,12 @@
 //!
 //! Opsets: 1; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds bfloat16.
 
-use super::{Cell, Form, SHARED_INPUTS, Step, Weights, activations, pack_rows, shared_attributes};
+use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
-use crate::packed::Packed;
 use planish_ir::{
     AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, Formal, InferError, Inputs,
     NodeView, Op, OpError, Outputs, Prepared, Schema, int, opt, optional,
 };
-use planish_kernels::gemm::{Epilogue, MatRef, PackedB, gemm};
 use planish_kernels::rnn::{LstmActivations, lstm_step};
 use planish_tensor::Tensor;
 use std::sync::Arc;
@@ -22,8 +20,9 @@ pub struct Lstm {
     weights: Option<Arc<Weights>>,
 }
 
+/// What an LSTM does at each step.
 #[derive(Clone, Debug)]
-struct LstmCell {
+pub(super) struct LstmCell {
     /// For each direction.
     activations: Vec<LstmActivations>,
     clip: Option<f32>,
@@ -48,11 +47,17 @@ impl Define for Lstm {
         .attributes(&ATTRIBUTES);
 
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
-        let form = Form::parse(node)?;
+        let form = Form::parse(node, is_batch_first(node)?)?;
+        let cell = LstmCell::parse(node, &form)?;
+        Ok(Lstm { form, cell, weights: None })
+    }
+}
+
+impl LstmCell {
+    pub(super) fn parse(node: &NodeView<'_>, form: &Form) -> Result<LstmCell, AttributeError> {
         let functions = activations::parse(node, form.ways.len(), &["Sigmoid", "Tanh", "Tanh"])?;
         let activations = functions.iter().map(|f| LstmActivations { gate: f[0], cell: f[1], hidden: f[2] }).collect();
-        let cell = LstmCell { activations, clip: form.clip, is_forget_coupled: node.flag("input_forget")? };
-        Ok(Lstm { form, cell, weights: None })
+        Ok(LstmCell { activations, clip: form.clip, is_forget_coupled: node.flag("input_forget")? })
     }
 }
 
@@ -60,14 +65,13 @@ impl Cell for LstmCell {
     const GATES: usize = 4;
     const HAS_CELL_STATE: bool = true;
 
-    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Packed<PackedB>>, OpError> {
-        Ok(vec![pack_rows(cx, r, 4 * hidden, hidden)?])
+    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Matrix>, OpError> {
+        Ok(vec![Matrix::of_rows(cx, r, 4 * hidden, hidden)?])
     }
 
     fn step(&self, cx: &EvalCx<'_>, step: Step<'_>) -> Result<(), OpError> {
         let Step { way, hidden_size: n, recurrence, peephole, gates, hidden, cell, .. } = step;
-        let state = MatRef::row_major(hidden, hidden.len() / n, n);
-        gemm(&cx.threads, 1.0, state, &*recurrence[0], 1.0, gates, 4 * n, &Epilogue::default());
+        recurrence[0].add_product(cx, hidden, gates, 4 * n)?;
         let peephole = peephole.map(|p| [&p[..n], &p[n..2 * n], &p[2 * n..]]);
         let rows = gates.chunks_exact_mut(4 * n).zip(cell.chunks_exact_mut(n)).zip(hidden.chunks_exact_mut(n));
         for ((gates, cell), hidden) in rows {
@@ -80,7 +84,7 @@ impl Cell for LstmCell {
 
 impl Op for Lstm {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        self.form.infer(x, LstmCell::GATES)
+        self.form.infer(x, LstmCell::GATES, 1)
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {

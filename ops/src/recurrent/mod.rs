@@ -4,26 +4,28 @@
 //! are in files of their own; directions, layouts and sequences of different lengths are settled here for all of them.
 
 mod activations;
+mod dynamic_quantize_lstm;
 mod gru;
 mod lstm;
 mod rnn;
+mod weights;
 
+pub use dynamic_quantize_lstm::DynamicQuantizeLstm;
 pub use gru::Gru;
 pub use lstm::Lstm;
 pub use rnn::Rnn;
 
 use crate::dtypes::to_f32;
 use crate::half::{is_half, widened};
-use crate::matmul::gemm_checked;
-use crate::packed::Packed;
 use planish_ir::{
     AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, Formal, InferError, Inputs, NodeView, Op, OpError,
     Outputs, Prepared, Types, arg, opt,
 };
-use planish_kernels::gemm::{Bias, Epilogue, MatRef, PackedB};
+use planish_kernels::gemm::Bias;
 use planish_tensor::{DType, Shape, Tensor, TensorMut, Value};
 use std::fmt::Debug;
 use std::sync::Arc;
+use weights::{Matrix, Weights};
 
 const LENGTHS: Types = Types::of(&[DType::I32]);
 
@@ -55,7 +57,7 @@ struct Form {
 }
 
 impl Form {
-    fn parse(node: &NodeView<'_>) -> Result<Form, AttributeError> {
+    fn parse(node: &NodeView<'_>, is_batch_first: bool) -> Result<Form, AttributeError> {
         let ways = node.choice(
             "direction",
             &[
@@ -70,17 +72,13 @@ impl Form {
                 AttributeError::invalid(format!("attribute \"hidden_size\": expected a positive number, got {size}"))
             })? as usize),
         };
-        let is_batch_first = match node.int("layout")? {
-            0 => false,
-            1 => true,
-            got => return Err(AttributeError::invalid(format!("attribute \"layout\": expected 0 or 1, got {got}"))),
-        };
         let clip = node.opt_float("clip").filter(|&clip| clip > 0.0);
         Ok(Form { ways: ways.to_vec(), hidden_size, is_batch_first, clip })
     }
 
-    /// What is known of `Y`, `Y_h` and, for an LSTM, `Y_c`.
-    fn infer(&self, x: &Facts<'_>, gates: usize) -> Result<Vec<Fact>, InferError> {
+    /// What is known of `Y`, `Y_h` and, for an LSTM, `Y_c`, where the weights of all gates lie along axis `gate_axis` of W and
+    /// R, and what they apply to along the other one of 1 and 2.
+    fn infer(&self, x: &Facts<'_>, gates: usize, gate_axis: usize) -> Result<Vec<Fact>, InferError> {
         for (index, rank) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 1), (5, 3)] {
             if let Some(got) = x.rank(index).filter(|&got| got != rank) {
                 return Err(InferError(format!("input {index}: expected rank {rank}, got rank {got}")));
@@ -90,14 +88,15 @@ impl Form {
         let ways = Dim::known(self.ways.len() as i64);
         let hidden = match self.hidden_size {
             Some(size) => Dim::known(size as i64),
-            None => dim(2, 2).unwrap_or_else(Dim::unknown),
+            None => dim(2, 3 - gate_axis).unwrap_or_else(Dim::unknown),
         };
         for (index, expected) in [(1, &hidden * gates as i64), (2, &hidden * gates as i64)] {
-            if let Some([got_ways, rows, _]) = x.shape(index)
-                && (Dim::provably_different(got_ways, &ways) || Dim::provably_different(rows, &expected))
+            if let Some(shape) = x.shape(index)
+                && (Dim::provably_different(&shape[0], &ways) || Dim::provably_different(&shape[gate_axis], &expected))
             {
-                let shape = x.shape(index).unwrap_or_default();
-                return Err(InferError(format!("input {index}: expected [{ways}, {expected}, …], got {shape:?}")));
+                return Err(InferError(format!(
+                    "input {index}: expected {ways} directions and {expected} rows of gates, got {shape:?}"
+                )));
             }
         }
         let (sequence, batch) = if self.is_batch_first { (1, 0) } else { (0, 1) };
@@ -116,11 +115,12 @@ impl Form {
 
     /// Multiply-accumulates of all products.
     fn macs(&self, x: &Facts<'_>) -> Dim {
-        let (Some([a, b, _]), Some([ways, rows, input]), Some([_, _, hidden])) = (x.shape(0), x.shape(1), x.shape(2))
+        let (Some([a, b, _]), Some([ways, rows, columns]), Some([_, r_rows, r_columns])) =
+            (x.shape(0), x.shape(1), x.shape(2))
         else {
             return Dim::unknown();
         };
-        a * b * ways * rows * (input + hidden)
+        a * b * ways * (rows * columns + r_rows * r_columns)
     }
 }
 
@@ -132,7 +132,7 @@ trait Cell: Debug + Send + Sync {
     const HAS_CELL_STATE: bool = false;
 
     /// The weights of one direction's recurrence, packed. `r` is `[GATES · hidden, hidden]`.
-    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Packed<PackedB>>, OpError>;
+    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Matrix>, OpError>;
 
     /// The bias that is added to the gates together with the input's part, from the input's and the recurrence's biases.
     fn gate_bias(&self, input: &[f32], recurrent: &[f32]) -> Vec<f32> {
@@ -148,7 +148,7 @@ struct Step<'a> {
     /// The direction, as an index.
     way: usize,
     hidden_size: usize,
-    recurrence: &'a [Packed<PackedB>],
+    recurrence: &'a [Matrix],
     /// The recurrence's biases, a gate each; zeros if there are none.
     recurrent_bias: &'a [f32],
     /// Weights of the cell state on its gates, for an LSTM that has them.
@@ -159,52 +159,6 @@ struct Step<'a> {
     hidden: &'a mut [f32],
     /// As `hidden`; empty where the cell has no such state.
     cell: &'a mut [f32],
-}
-
-/// The weights of all directions, packed.
-#[derive(Debug)]
-struct Weights {
-    ways: Vec<WayWeights>,
-    input_size: usize,
-    hidden_size: usize,
-}
-
-#[derive(Debug)]
-struct WayWeights {
-    input: Packed<PackedB>,
-    recurrence: Vec<Packed<PackedB>>,
-}
-
-/// A matrix whose rows are outputs, packed as the right operand of `x · rowsᵀ`.
-fn pack_rows(cx: &EvalCx<'_>, rows: &[f32], outputs: usize, depth: usize) -> Result<Packed<PackedB>, OpError> {
-    let matrix = MatRef::row_major(rows, outputs, depth).transposed();
-    Packed::new(&cx.memory, PackedB::size_bytes(depth, outputs), || PackedB::pack(matrix, &cx.threads))
-}
-
-impl Weights {
-    fn pack<C: Cell>(cell: &C, form: &Form, cx: &EvalCx<'_>, w: &Tensor, r: &Tensor) -> Result<Weights, OpError> {
-        let (&[ways, rows, input_size], &[r_ways, r_rows, hidden_size]) = (w.shape().dims(), r.shape().dims()) else {
-            return Err(OpError::invalid(format!("expected weights of rank 3, got {} and {}", w.shape(), r.shape())));
-        };
-        let is_sized = form.hidden_size.is_none_or(|size| size == hidden_size);
-        let is_whole = hidden_size.checked_mul(C::GATES) == Some(rows) && rows == r_rows;
-        if ways != form.ways.len() || r_ways != ways || !is_whole || !is_sized {
-            let (w, r, n) = (w.shape(), r.shape(), form.ways.len());
-            return Err(OpError::invalid(format!(
-                "weights {w} and {r} do not fit {n} directions of {} gates",
-                C::GATES
-            )));
-        }
-        let (w, r) = (w.as_slice::<f32>()?, r.as_slice::<f32>()?);
-        let way = |way: usize| -> Result<WayWeights, OpError> {
-            let (w_each, r_each) = (rows * input_size, rows * hidden_size);
-            Ok(WayWeights {
-                input: pack_rows(cx, &w[way * w_each..][..w_each], rows, input_size)?,
-                recurrence: cell.pack(cx, &r[way * r_each..][..r_each], hidden_size)?,
-            })
-        };
-        Ok(Weights { ways: (0..ways).map(way).collect::<Result<_, _>>()?, input_size, hidden_size })
-    }
 }
 
 /// The state of a batch in one direction, and where sequences end.
@@ -352,17 +306,16 @@ impl<'a> Run<'a> {
     ) -> Result<(), OpError> {
         let e = &self.extents;
         let own = &weights.ways[way];
-        let rows = e.sequence * e.batch;
+        let longest = self.lengths.as_ref().map_or(e.sequence, |lengths| lengths.iter().copied().max().unwrap_or(0));
+        let rows = if e.is_batch_first { e.sequence } else { longest } * e.batch;
         let (input_bias, recurrent_bias) = match self.bias {
             Some(bias) => bias[way * 2 * width..][..2 * width].split_at(width),
             None => (&[][..], &[][..]),
         };
         let bias = cell.gate_bias(input_bias, recurrent_bias);
-        let epilogue =
-            Epilogue { bias: if bias.is_empty() { Bias::None } else { Bias::PerColumn(&bias) }, ..Epilogue::default() };
+        let bias = if bias.is_empty() { Bias::None } else { Bias::PerColumn(&bias) };
         let mut from_input = cx.uninit::<f32>(Shape::new(&[rows, width])?)?;
-        let matrix = MatRef::row_major(x, rows, weights.input_size);
-        gemm_checked(cx, 1.0, matrix, (&*own.input).into(), 0.0, &mut from_input, &epilogue)?;
+        own.input.multiply(cx, &x[..rows * weights.input_size], bias, &mut from_input, width)?;
 
         let matrix = |columns: usize| Shape::new(&[e.batch, columns]);
         let mut gates = cx.uninit::<f32>(matrix(width)?)?;
@@ -370,7 +323,7 @@ impl<'a> Run<'a> {
         let mut cell_state = self.gather(cx, way, last_cell.as_deref().map(|t| &**t))?;
         let peephole = self.peephole.map(|p| &p[way * 3 * e.hidden..][..3 * e.hidden]);
         let mut kept = (cx.uninit::<f32>(matrix(e.hidden)?)?, cx.uninit::<f32>(Shape::new(&[cell_state.len()])?)?);
-        for step in 0..e.sequence {
+        for step in 0..longest {
             cx.check()?;
             if self.lengths.is_some() {
                 kept.0.copy_from_slice(&hidden);
@@ -451,6 +404,15 @@ impl Extents {
                 self.batch, self.sequence
             ))
         })
+    }
+}
+
+/// Whether `layout` makes the batch the first axis.
+fn is_batch_first(node: &NodeView<'_>) -> Result<bool, AttributeError> {
+    match node.int("layout")? {
+        0 => Ok(false),
+        1 => Ok(true),
+        got => Err(AttributeError::invalid(format!("attribute \"layout\": expected 0 or 1, got {got}"))),
     }
 }
 

@@ -2,15 +2,13 @@
 //!
 //! Opsets: 1; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds bfloat16.
 
-use super::{Cell, Form, SHARED_INPUTS, Step, Weights, activations, pack_rows, shared_attributes};
+use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
-use crate::packed::Packed;
 use planish_ir::{
     AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op,
     OpError, Outputs, Prepared, Schema, opt, optional,
 };
 use planish_kernels::elementwise::{Unary, unary};
-use planish_kernels::gemm::{Epilogue, MatRef, PackedB, gemm};
 use planish_kernels::simd::Operand;
 use planish_tensor::Tensor;
 use std::sync::Arc;
@@ -42,7 +40,7 @@ impl Define for Rnn {
         .attributes(&ATTRIBUTES);
 
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
-        let form = Form::parse(node)?;
+        let form = Form::parse(node, is_batch_first(node)?)?;
         let activations = activations::parse(node, form.ways.len(), &["Tanh"])?.concat();
         let cell = RnnCell { activations, clip: form.clip };
         Ok(Rnn { form, cell, weights: None })
@@ -52,14 +50,13 @@ impl Define for Rnn {
 impl Cell for RnnCell {
     const GATES: usize = 1;
 
-    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Packed<PackedB>>, OpError> {
-        Ok(vec![pack_rows(cx, r, hidden, hidden)?])
+    fn pack(&self, cx: &EvalCx<'_>, r: &[f32], hidden: usize) -> Result<Vec<Matrix>, OpError> {
+        Ok(vec![Matrix::of_rows(cx, r, hidden, hidden)?])
     }
 
     fn step(&self, cx: &EvalCx<'_>, step: Step<'_>) -> Result<(), OpError> {
         let Step { way, hidden_size: n, recurrence, gates, hidden, .. } = step;
-        let state = MatRef::row_major(hidden, hidden.len() / n, n);
-        gemm(&cx.threads, 1.0, state, &*recurrence[0], 1.0, gates, n, &Epilogue::default());
+        recurrence[0].add_product(cx, hidden, gates, n)?;
         if let Some(bound) = self.clip {
             unary(Unary::Clip { min: -bound, max: bound }, Operand::Output, gates);
         }
@@ -70,7 +67,7 @@ impl Cell for RnnCell {
 
 impl Op for Rnn {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        self.form.infer(x, RnnCell::GATES)
+        self.form.infer(x, RnnCell::GATES, 1)
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {

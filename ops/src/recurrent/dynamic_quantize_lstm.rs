@@ -1,0 +1,138 @@
+//! `com.microsoft::DynamicQuantizeLSTM`: an [`LSTM`](super::Lstm) whose weights are 8-bit codes. The input as a whole, and the
+//! hidden state at each step, are quantized as `DynamicQuantizeLinear` does to meet them.
+//!
+//! W is `[directions, input, 4 · hidden]` and R `[directions, hidden, 4 · hidden]`, with one scale and zero point for each
+//! direction, or one for each of its columns.
+
+use super::lstm::LstmCell;
+use super::weights::WayWeights;
+use super::{Cell, Form, Matrix, SHARED_INPUTS, Weights, shared_attributes};
+use crate::Define;
+use crate::quantized::product::{BYTES, Codes};
+use planish_ir::{
+    AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, FLOAT, Fact, Facts, Formal, InferError, Inputs, NodeView,
+    Op, OpError, Outputs, Prepared, Schema, arg, int, opt, optional,
+};
+use planish_tensor::{DType, Shape, Tensor};
+use std::sync::Arc;
+
+/// `DynamicQuantizeLSTM`.
+#[derive(Debug)]
+pub struct DynamicQuantizeLstm {
+    form: Form,
+    cell: LstmCell,
+    weights: Option<Arc<Weights>>,
+}
+
+/// The inputs that weights are made of: codes, scales and zero points of W and of R.
+const WEIGHTS: [[usize; 3]; 2] = [[1, 8, 9], [2, 10, 11]];
+
+const INPUTS: [Formal; 12] = {
+    let [_, _, _, _, lengths, _] = SHARED_INPUTS;
+    [
+        arg("X", FLOAT).var("T"),
+        arg("W", BYTES).var("T2"),
+        arg("R", BYTES).var("T2"),
+        opt("B", FLOAT).var("T"),
+        lengths,
+        opt("initial_h", FLOAT).var("T"),
+        opt("initial_c", FLOAT).var("T"),
+        opt("P", FLOAT).var("T"),
+        arg("W_scale", FLOAT).var("T"),
+        arg("W_zero_point", BYTES).var("T2"),
+        arg("R_scale", FLOAT).var("T"),
+        arg("R_zero_point", BYTES).var("T2"),
+    ]
+};
+
+const ATTRIBUTES: [AttributeDef; 7] = {
+    let [alpha, beta, clip, direction, hidden_size, _] = shared_attributes();
+    [alpha, beta, clip, direction, hidden_size, optional("activations", AttributeKind::Strings), int("input_forget", 0)]
+};
+
+impl Define for DynamicQuantizeLstm {
+    const SCHEMA: Schema = Schema::new("DynamicQuantizeLSTM", 1)
+        .domain("com.microsoft")
+        .inputs(&INPUTS)
+        .outputs(&[opt("Y", FLOAT).var("T"), opt("Y_h", FLOAT).var("T"), opt("Y_c", FLOAT).var("T")])
+        .attributes(&ATTRIBUTES);
+
+    fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
+        let form = Form::parse(node, false)?;
+        let cell = LstmCell::parse(node, &form)?;
+        Ok(DynamicQuantizeLstm { form, cell, weights: None })
+    }
+}
+
+impl DynamicQuantizeLstm {
+    fn pack(&self, cx: &EvalCx<'_>, w: [&Tensor; 3], r: [&Tensor; 3]) -> Result<Weights, OpError> {
+        let (w_shape, r_shape) = (w[0].shape(), r[0].shape());
+        let (&[_, input_size, rows], &[_, hidden_size, r_rows]) = (w_shape.dims(), r_shape.dims()) else {
+            return Err(OpError::invalid(format!("expected weights of rank 3, got {w_shape} and {r_shape}")));
+        };
+        self.form.check_weights([w[0], r[0]], hidden_size, [rows, r_rows], LstmCell::GATES)?;
+        let way = |way: usize| -> Result<WayWeights, OpError> {
+            Ok(WayWeights { input: of_way(cx, w, way)?, recurrence: vec![of_way(cx, r, way)?] })
+        };
+        let ways = (0..w_shape[0]).map(way).collect::<Result<_, _>>()?;
+        Ok(Weights { ways, input_size, hidden_size })
+    }
+}
+
+/// One direction's part of codes, scales and zero points.
+fn of_way(cx: &EvalCx<'_>, [codes, scale, zero]: [&Tensor; 3], way: usize) -> Result<Matrix, OpError> {
+    let (ways, matrix) = (codes.shape()[0], Shape::new(&codes.shape()[1..])?);
+    let columns = matrix[1];
+    let granules = |tensor: &Tensor| match tensor.shape().dims() {
+        &[count] if count == ways => Ok(1),
+        &[count, each] if count == ways && each == columns => Ok(columns),
+        _ => Err(OpError::invalid(format!(
+            "expected a scale or zero point of shape [{ways}] or [{ways}, {columns}], got {}",
+            tensor.shape()
+        ))),
+    };
+    let (scales, zeros) = (granules(scale)?, granules(zero)?);
+    let scale = scale.as_slice::<f32>()?[way * scales..][..scales].to_vec();
+    let part = |tensor: &Tensor, shape: Shape| -> Result<Tensor, OpError> {
+        let range = way * shape.num_elements()..(way + 1) * shape.num_elements();
+        match tensor.dtype() {
+            DType::U8 => cx.tensor(shape, &tensor.as_slice::<u8>()?[range]),
+            _ => cx.tensor(shape, &tensor.as_slice::<i8>()?[range]),
+        }
+    };
+    let zero = part(zero, Shape::new(&[zeros])?)?;
+    Matrix::of_codes(cx, Codes { codes: &part(codes, matrix)?, zero: Some(&zero) }, scale)
+}
+
+impl Op for DynamicQuantizeLstm {
+    fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        self.form.infer(x, LstmCell::GATES, 2)
+    }
+
+    fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        let weights = match &self.weights {
+            Some(weights) => weights.clone(),
+            None => {
+                let tensors = |indices: [usize; 3]| -> Result<[&Tensor; 3], OpError> {
+                    let [codes, scale, zero] = indices;
+                    Ok([inputs.tensor(codes)?, inputs.tensor(scale)?, inputs.tensor(zero)?])
+                };
+                Arc::new(self.pack(cx, tensors(WEIGHTS[0])?, tensors(WEIGHTS[1])?)?)
+            }
+        };
+        super::eval(&self.cell, &self.form, Some(&weights), cx, inputs)
+    }
+
+    fn macs(&self, x: &Facts<'_>, _outputs: &[Fact]) -> Dim {
+        self.form.macs(x)
+    }
+
+    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| constants.get(index).copied().flatten();
+        let tensors = |[codes, scale, zero]: [usize; 3]| Some([constant(codes)?, constant(scale)?, constant(zero)?]);
+        let (Some(w), Some(r)) = (tensors(WEIGHTS[0]), tensors(WEIGHTS[1])) else { return Ok(None) };
+        let weights = Some(Arc::new(self.pack(cx, w, r)?));
+        let op = Arc::new(DynamicQuantizeLstm { form: self.form.clone(), cell: self.cell.clone(), weights });
+        Ok(Some(Prepared { op, dropped: WEIGHTS.concat() }))
+    }
+}
