@@ -5,6 +5,7 @@
 //! themselves out over the [`Threads`] they are given. Which instructions a kernel uses is decided once per call, from
 //! [`Isa::current`]. Each fast kernel keeps a plain scalar twin as its definition and its test.
 
+pub mod attention;
 pub mod conv;
 pub mod copy;
 pub mod elementwise;

@@ -8,6 +8,7 @@ mod activation;
 mod affine_grid;
 mod arg_reduce;
 mod arithmetic;
+mod attention;
 mod batch_normalization;
 mod bit_cast;
 mod bit_shift;
@@ -124,6 +125,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Asinh>(),
     entry::<math::operator::Atan>(),
     entry::<math::operator::Atanh>(),
+    entry::<attention::Attention>(),
     entry::<pool::AveragePool>(),
     entry::<batch_normalization::BatchNormalization>(),
     entry::<random_fill::Bernoulli>(),
