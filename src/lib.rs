@@ -32,7 +32,7 @@ pub mod onnx;
 pub use model::{Model, ModelInfo};
 pub use onnx::{ExportError, ExportOptions, ImportError, ImportErrorKind, ImportOptions};
 pub use planish_ir::{CancelToken, Dim, Graph, Type};
-pub use planish_passes::PassReport;
+pub use planish_passes::{OptimizeOptions, PassReport, Report};
 pub use planish_runtime::{
     InputInfo, NodeProfile, OutputInfo, RunError, RunErrorKind, RunOptions, Session, SessionError, SessionOptions,
 };

@@ -4,7 +4,7 @@ use crate::onnx::{ExportError, ExportOptions, ImportError, ImportOptions, import
 use bytes::Bytes;
 use planish_ir::Graph;
 use planish_ir::text::quoted;
-use planish_passes::PassReport;
+use planish_passes::{OptimizeOptions, Report};
 use planish_runtime::{Session, SessionError, SessionOptions};
 use std::path::Path;
 
@@ -59,9 +59,14 @@ impl Model {
         import_bytes(bytes.into(), &ImportOptions::default())
     }
 
-    /// Rewrites the graph so that it computes the same with less, and tells what each pass did.
-    pub fn optimize(&mut self) -> Vec<PassReport> {
-        planish_passes::optimize(&mut self.graph)
+    /// Rewrites the graph so that it computes the same with less, and tells what was done.
+    pub fn optimize(&mut self) -> Report {
+        self.optimize_with(&OptimizeOptions::default())
+    }
+
+    /// Rewrites the graph with chosen rules.
+    pub fn optimize_with(&mut self, options: &OptimizeOptions) -> Report {
+        planish_passes::optimize_with(&mut self.graph, options)
     }
 
     /// Writes the model as an ONNX file.

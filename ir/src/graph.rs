@@ -363,14 +363,17 @@ impl Graph {
 
     /// Every use of a value by a node, in the order of nodes and inputs.
     pub fn uses(&self, value: ValueId) -> SmallVec<[Use; 4]> {
-        let mut uses: SmallVec<[Use; 4]> = self
-            .nodes
-            .edges_directed(value.node.0, Outgoing)
-            .filter(|edge| edge.weight().from_output == value.output)
-            .map(|edge| Use { node: NodeId(edge.target()), input: edge.weight().to_input })
-            .collect();
+        let mut uses: SmallVec<[Use; 4]> = self.readers(value).collect();
         uses.sort_unstable();
         uses
+    }
+
+    /// The uses of a value by nodes, in no particular order, found one by one: to ask for the first few of many.
+    pub fn readers(&self, value: ValueId) -> impl Iterator<Item = Use> + '_ {
+        self.nodes
+            .edges_directed(value.node.0, Outgoing)
+            .filter(move |edge| edge.weight().from_output == value.output)
+            .map(|edge| Use { node: NodeId(edge.target()), input: edge.weight().to_input })
     }
 
     /// Whether the value is given out by the graph.
@@ -447,6 +450,21 @@ impl Graph {
         node.num_inputs = node.num_inputs.max(index + 1);
     }
 
+    /// Makes node `id` another operator, reading `inputs`, then the values captured by its bodies. Its outputs stay.
+    pub fn set_operator(&mut self, id: NodeId, operator: Operator, inputs: &[Option<ValueId>], captures: &[ValueId]) {
+        for index in 0..self.node(id).num_inputs {
+            self.set_input(id, index, None);
+        }
+        let node = self.node_mut(id);
+        node.kind = NodeKind::Operator(operator);
+        node.num_inputs = inputs.len() + captures.len();
+        node.num_captures = captures.len();
+        let all = inputs.iter().copied().chain(captures.iter().copied().map(Some));
+        for (index, value) in all.enumerate().filter(|(_, value)| value.is_some()) {
+            self.set_input(id, index, value);
+        }
+    }
+
     /// Makes every reader of `old`, graph outputs included, read `new` instead.
     pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
         for reader in self.uses(old) {
@@ -460,7 +478,7 @@ impl Graph {
 
     /// Removes a node whose values nobody reads.
     pub fn remove_node(&mut self, id: NodeId) -> Result<(), GraphError> {
-        let read = self.node_outputs(id).find(|&v| self.is_output(v) || !self.uses(v).is_empty());
+        let read = self.node_outputs(id).find(|&v| self.is_output(v) || self.readers(v).next().is_some());
         if let Some(value) = read {
             return Err(GraphError::InUse(self.value_name(value).to_owned()));
         }

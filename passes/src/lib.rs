@@ -1,7 +1,34 @@
 //! Rewrites of a graph that keep what it computes.
+//!
+//! A [`Rule`] is one file: the formula it looks for, when it applies, what it puts in place, and its proof. The
+//! pipeline is one list of passes, each some rules that share a traversal or a function over the whole graph.
+//! The driver brings rules to nodes and sees to everything that is the same for all of them.
 #![forbid(unsafe_code)]
 
+mod bodies;
+mod driver;
+mod explain;
+mod fold;
+mod patch;
+pub mod pattern;
 mod pipeline;
-mod remove_dead_nodes;
+#[cfg(test)]
+mod proof;
+mod rule;
 
-pub use pipeline::{PassReport, optimize};
+mod fold_constants;
+mod fuse_conv_batch_norm;
+mod fuse_gelu;
+mod fuse_layer_norm;
+mod merge_equal_constants;
+mod merge_equal_nodes;
+mod remove_dead_nodes;
+mod remove_neutral_elements;
+mod remove_noops;
+
+pub use driver::PROVENANCE_KEY;
+pub use explain::{Missed, PassReport, Report, Rewrite};
+pub use patch::{Operand, Patch};
+pub use pattern::Match;
+pub use pipeline::{OptimizeOptions, Optimizer, optimize, optimize_with, rule_names};
+pub use rule::{Cx, No, Outcome, Rule, must, no};

@@ -1,19 +1,199 @@
 //! The passes, in order.
+//!
+//! The list is run through until a round changes nothing. Where a line must stand before another, it says why.
 
-use crate::remove_dead_nodes::remove_dead_nodes;
+use crate::bodies::{BRING_CONSTANTS_IN, optimize_bodies};
+use crate::driver::{Editor, RuleSet, State};
+use crate::explain::Report;
+use crate::fold::GROWTH_BYTES;
+use crate::rule::Rule;
+use crate::{
+    fold_constants, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm, merge_equal_constants, merge_equal_nodes,
+    remove_dead_nodes, remove_neutral_elements, remove_noops,
+};
 use planish_ir::Graph;
+use std::collections::HashSet;
+use std::sync::OnceLock;
 
-/// What one pass did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PassReport {
-    /// The pass's name.
-    pub name: &'static str,
-    /// How many changes it made.
-    pub changes: usize,
+/// One pass over a graph and its bodies.
+#[derive(Debug)]
+pub(crate) enum Pass {
+    /// Rules that share a traversal, under a name for them all.
+    Rules(&'static str, &'static [&'static Rule]),
+    /// A function over the whole graph, which applies patches under its own name.
+    Whole(&'static str, fn(&mut Editor<'_>)),
+}
+
+/// Rules that make graphs smaller without changing any arithmetic, so that the others find what they look for.
+const CLEAN: Pass = Pass::Rules("clean", &[&fold_constants::RULE, &remove_noops::RULE, &remove_neutral_elements::RULE]);
+
+const PIPELINE: &[Pass] = &[
+    // First, so that nothing is done for nodes that nobody needs.
+    remove_dead_nodes::PASS,
+    CLEAN,
+    // Before nodes are merged: nodes that read equal constants are equal only once these are one.
+    merge_equal_constants::PASS,
+    // Before fusions: a formula that exporters compute twice, such as x − mean(x), is then one value with two readers.
+    merge_equal_nodes::PASS,
+    Pass::Rules("fuse", &[&fuse_conv_batch_norm::RULE, &fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
+    // After the forms with scale and bias, of which the plain form is a part.
+    Pass::Rules("fuse-plain", &[&fuse_layer_norm::PLAIN]),
+];
+
+/// Rounds after which the pipeline stops though the last changed something.
+const MAX_ROUNDS: usize = 6;
+
+impl Pass {
+    fn name(&self) -> &'static str {
+        match self {
+            Pass::Rules(name, _) | Pass::Whole(name, _) => name,
+        }
+    }
+}
+
+/// How a graph is to be optimized.
+#[derive(Clone, Debug, Default)]
+pub struct OptimizeOptions {
+    /// The names of the only rules to use; all if empty.
+    pub only: Vec<String>,
+    /// The names of rules not to use.
+    pub skip: Vec<String>,
+    /// No rewrite after this many.
+    pub stop_after: Option<usize>,
+    /// Whether to collect why rules left places alone.
+    pub explain: bool,
+}
+
+/// The names of all rules, in the order of the pipeline.
+pub fn rule_names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = vec![BRING_CONSTANTS_IN];
+    for pass in PIPELINE {
+        let of_pass = match pass {
+            Pass::Rules(_, rules) => rules.iter().map(|r| r.name).collect(),
+            Pass::Whole(name, _) => vec![*name],
+        };
+        for name in of_pass {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// The rules of each pass, their patterns compiled once.
+fn compiled() -> &'static [Option<RuleSet>] {
+    static COMPILED: OnceLock<Vec<Option<RuleSet>>> = OnceLock::new();
+    COMPILED.get_or_init(|| {
+        let compile = |pass: &Pass| match pass {
+            Pass::Rules(_, rules) => Some(RuleSet::new(rules)),
+            Pass::Whole(..) => None,
+        };
+        PIPELINE.iter().map(compile).collect()
+    })
 }
 
 /// Runs every pass over the graph.
-pub fn optimize(graph: &mut Graph) -> Vec<PassReport> {
-    const PASSES: &[(&str, fn(&mut Graph) -> usize)] = &[("remove-dead-nodes", remove_dead_nodes)];
-    PASSES.iter().map(|(name, pass)| PassReport { name, changes: pass(graph) }).collect()
+pub fn optimize(graph: &mut Graph) -> Report {
+    optimize_with(graph, &OptimizeOptions::default())
+}
+
+/// Runs the passes over the graph in the given way.
+pub fn optimize_with(graph: &mut Graph, options: &OptimizeOptions) -> Report {
+    let mut optimizer = Optimizer::new(options);
+    while optimizer.step(graph).is_some() {}
+    optimizer.finish(graph)
+}
+
+/// The pipeline, pass by pass, for those who look at the graph in between.
+pub struct Optimizer {
+    state: State,
+    next: usize,
+    round: usize,
+    /// How many rewrites there were when the round began.
+    begun_with: usize,
+}
+
+impl Optimizer {
+    /// A pipeline that has not begun.
+    pub fn new(options: &OptimizeOptions) -> Optimizer {
+        let (only, skip) = (options.only.clone(), options.skip.clone());
+        let is_enabled =
+            move |name: &str| (only.is_empty() || only.iter().any(|n| n == name)) && !skip.iter().any(|n| n == name);
+        let state = State {
+            report: Report::default(),
+            wants_explanation: options.explain,
+            stop_after: options.stop_after.unwrap_or(usize::MAX),
+            growth_left_bytes: GROWTH_BYTES,
+            is_enabled: Box::new(is_enabled),
+        };
+        Optimizer { state, next: 0, round: 0, begun_with: 0 }
+    }
+
+    /// Runs the next pass and tells its name; `None` when there is nothing left to do.
+    pub fn step(&mut self, graph: &mut Graph) -> Option<&'static str> {
+        if self.next == PIPELINE.len() {
+            let has_changed = self.num_rewrites() > self.begun_with;
+            self.round += 1;
+            if !has_changed || self.round == MAX_ROUNDS {
+                return None;
+            }
+            (self.next, self.begun_with) = (0, self.num_rewrites());
+        }
+        if self.state.is_spent() {
+            return None;
+        }
+        let pass = &PIPELINE[self.next];
+        run_pass(graph, pass, compiled()[self.next].as_ref(), &mut self.state, 0);
+        self.next += 1;
+        Some(pass.name())
+    }
+
+    /// How many rewrites there were so far.
+    pub fn num_rewrites(&self) -> usize {
+        self.state.report.rewrites.len()
+    }
+
+    /// What was done, and what nearly was.
+    pub fn finish(mut self, graph: &Graph) -> Report {
+        if self.state.wants_explanation {
+            let bodies = graph.bodies();
+            let graphs = std::iter::once(graph).chain(bodies.iter().map(AsRef::as_ref));
+            let nodes: HashSet<String> = graphs.flat_map(|g| g.operators().map(|(id, _)| g.describe(id))).collect();
+            self.state.report.conclude(&nodes);
+        }
+        self.state.report
+    }
+}
+
+/// Runs one pass over a graph, then over the bodies in it.
+pub(crate) fn run_pass(graph: &mut Graph, pass: &Pass, rules: Option<&RuleSet>, state: &mut State, depth: usize) {
+    let mut editor = Editor::new(graph, state);
+    match (pass, rules) {
+        (Pass::Whole(name, run), _) => {
+            if (editor.state.is_enabled)(name) {
+                run(&mut editor);
+            }
+        }
+        (Pass::Rules(..), Some(rules)) => editor.run(rules),
+        (Pass::Rules(..), None) => {}
+    }
+    optimize_bodies(&mut editor, pass, rules, depth);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles() {
+        assert_eq!(compiled().len(), PIPELINE.len());
+    }
+
+    #[test]
+    fn names_are_unique_among_rules() {
+        let names = rule_names();
+        let distinct: HashSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), distinct.len());
+    }
 }

@@ -1,33 +1,32 @@
 //! Nodes and constants that no output depends on  ⇒  nothing.
 
-use planish_ir::Graph;
+use crate::driver::Editor;
+use crate::pipeline::Pass;
 
-/// Removes what no output depends on, and says how many nodes went.
-pub fn remove_dead_nodes(graph: &mut Graph) -> usize {
-    graph.remove_dead_nodes()
+/// Removes what no output depends on.
+pub(crate) const PASS: Pass = Pass::Whole("remove-dead-nodes", run);
+
+fn run(editor: &mut Editor<'_>) {
+    let name = editor.graph.name.clone();
+    if !editor.state.is_spent() && editor.graph.remove_dead_nodes() > 0 {
+        editor.state.report.add("remove-dead-nodes", name);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::remove_dead_nodes;
-    use planish_ir::{Attributes, Graph, Registry, Type};
+    use crate::{OptimizeOptions, optimize_with};
+    use planish_ir::Graph;
     use planish_ops::StandardRegistry;
-    use planish_tensor::{DType, Tensor};
 
     #[test]
     fn only_what_outputs_depend_on_stays() {
-        let mut graph = Graph::new("g");
-        let x = graph.add_input("x", Type::tensor(DType::F32)).unwrap();
-        graph.add_constant("unused", Tensor::scalar(1f32)).unwrap();
-        for (name, y) in [("live", "y"), ("dead", "z")] {
-            let transpose = StandardRegistry.operator("", "Transpose", Attributes::new(), 1, 1).unwrap();
-            graph.add_node(name, transpose, &[Some(x)], &[], &[y]).unwrap();
-        }
-        let y = graph.value("y").unwrap();
-        graph.add_output("y", y, Type::Unknown).unwrap();
-        assert_eq!(remove_dead_nodes(&mut graph), 2);
+        let text = "g (float[2] x) => (float[2] y) <float unused = {1}> { y = Relu (x) z = Neg (x) }";
+        let mut graph = Graph::from_text(text, &StandardRegistry).unwrap();
+        let only = OptimizeOptions { only: vec!["remove-dead-nodes".to_owned()], ..OptimizeOptions::default() };
+        assert_eq!(optimize_with(&mut graph, &only).rewrites.len(), 1);
         assert!(graph.value("z").is_none() && graph.value("unused").is_none());
-        assert_eq!(remove_dead_nodes(&mut graph), 0, "a second run changes nothing");
+        assert!(optimize_with(&mut graph, &only).rewrites.is_empty(), "a second run changes nothing");
         graph.verify().unwrap();
     }
 }

@@ -64,7 +64,8 @@ impl Optimize {
         model.save_with(&self.out, &options)?;
         spinner.finish_and_clear();
         if self.common.json {
-            let passes: Vec<_> = report.iter().map(|p| json!({"pass": p.name, "changes": p.changes})).collect();
+            let passes: Vec<_> =
+                report.passes().iter().map(|p| json!({"pass": p.name, "changes": p.changes})).collect();
             return print_json(&json!({
                 "model": self.model.display().to_string(), "out": self.out.display().to_string(),
                 "before": {"nodes": before.nodes, "bytes": before.bytes, "operators": before.operators},
@@ -83,7 +84,7 @@ impl Optimize {
                 table.row(vec![name.clone(), count(&before).to_string(), count(&after).to_string()]);
             }
         }
-        let done: String = report.iter().map(|p| format!("  {}: {} change(s)\n", p.name, p.changes)).collect();
+        let done: String = report.passes().iter().map(|p| format!("  {}: {} change(s)\n", p.name, p.changes)).collect();
         print(&(table.render() + &done))
     }
 }
