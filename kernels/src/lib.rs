@@ -9,6 +9,7 @@ pub mod attention;
 pub mod conv;
 pub mod copy;
 pub mod elementwise;
+pub mod forest;
 pub mod gemm;
 pub mod int8;
 pub mod isa;

@@ -54,6 +54,7 @@ mod lrn;
 mod math;
 mod matmul;
 mod max_unpool;
+mod ml;
 mod modulo;
 mod movement;
 mod multinomial;
@@ -97,8 +98,6 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -108,6 +107,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -161,6 +162,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
+    entry::<recurrent::DynamicQuantizeLstm>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
@@ -305,5 +307,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),
-    entry::<recurrent::DynamicQuantizeLstm>(),
+    entry::<ml::TreeEnsemble>(),
+    entry::<ml::TreeEnsembleClassifier>(),
+    entry::<ml::TreeEnsembleRegressor>(),
 ];
