@@ -148,7 +148,7 @@ fn conv_f32(geometry: &ConvGeometry) -> f64 {
     let packed = PackedConv::pack(geometry, &weights, &threads);
     let mut y = vec![0.0; geometry.output_len()];
     gflops(multiply_adds(geometry), || {
-        conv(&threads, geometry, &x, &packed, Some(&bias), Some(Unary::Relu), black_box(&mut y));
+        conv(&threads, geometry, &x, &packed, Some(&bias), Start::Zero, Some(Unary::Relu), black_box(&mut y));
     })
 }
 

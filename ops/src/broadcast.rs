@@ -59,6 +59,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// The same without its first `count` elements.
+    pub fn skip(&self, count: usize) -> Part {
+        Part { start: if self.is_repeated { self.start } else { self.start + count }, ..*self }
+    }
+
     /// The part of `data` for a run of `length` elements.
     pub fn of<'a, T: Copy>(&self, data: &'a [T], length: usize) -> Operand<'a, T> {
         if self.is_repeated {

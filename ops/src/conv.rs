@@ -4,7 +4,9 @@
 //! Opsets: 1; 11 gives strides and dilations defaults; 22 adds bfloat16.
 
 use crate::Define;
+use crate::arithmetic;
 use crate::dtypes::to_f32;
+use crate::elementwise::{activated, owned};
 use crate::geometry::{Window, WindowAxes, WindowAxis, for_each_tap, window_at};
 use crate::half::widened;
 use crate::packed::Packed;
@@ -15,12 +17,13 @@ use planish_ir::{
     Outputs, Prepared, Schema, Type, arg, int, opt, optional, string,
 };
 use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv};
+use planish_kernels::elementwise::Unary;
 use planish_tensor::{DType, Element, Shape, Tensor};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// `Conv`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Conv {
     form: ConvForm,
     /// The filters, where they are constant.
@@ -77,7 +80,10 @@ impl Op for Conv {
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let dtype = inputs.tensor(0)?.dtype();
         widened(cx, inputs, &[dtype], |cx, inputs| match inputs.tensor(0)?.dtype() {
-            DType::F32 => Ok(self.convolve_f32(cx, &inputs)?.into()),
+            DType::F32 => {
+                let (x, w, b) = (inputs.tensor(0)?, inputs.opt_tensor(1)?, inputs.opt_tensor(2)?);
+                Ok(self.convolve(cx, x, w, b, None, None)?.into())
+            }
             _ => Ok(self.convolve_f64(cx, &inputs)?.into()),
         })
     }
@@ -87,13 +93,8 @@ impl Op for Conv {
     }
 
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let Some(w) = constants.get(1).copied().flatten() else { return Ok(None) };
-        if w.dtype() == DType::F64 {
-            return Ok(None);
-        }
-        let Some(weights) = self.pack(cx, &to_f32(cx, w)?)? else { return Ok(None) };
-        let op = Conv { form: self.form.clone(), weights: Some(Arc::new(weights)) };
-        Ok(Some(Prepared { op: Arc::new(op), dropped: vec![1] }))
+        let packed = self.packed(cx, constants.get(1).copied().flatten())?;
+        Ok(packed.map(|op| Prepared { op: Arc::new(op), dropped: vec![1] }))
     }
 }
 
@@ -207,32 +208,64 @@ impl Conv {
         Ok(Some(Weights { packed, shape: w.shape().clone() }))
     }
 
-    fn convolve_f32(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Tensor, OpError> {
-        let (x, b) = (inputs.tensor(0)?, inputs.opt_tensor(2)?);
-        let filters = match &self.weights {
-            Some(weights) => &weights.shape,
-            None => inputs.tensor(1)?.shape(),
+    /// The same with `filters` packed, where the kernel takes them.
+    pub fn packed(&self, cx: &EvalCx<'_>, filters: Option<&Tensor>) -> Result<Option<Conv>, OpError> {
+        let Some(w) = filters.filter(|w| w.dtype() != DType::F64) else { return Ok(None) };
+        let weights = self.pack(cx, &to_f32(cx, w)?)?;
+        Ok(weights.map(|weights| Conv { form: self.form.clone(), weights: Some(Arc::new(weights)) }))
+    }
+
+    /// `activation(conv(x, w, b) + residual)` of `float`; `w` may be absent where it is packed, `residual` is of the
+    /// output's shape.
+    pub fn convolve(
+        &self,
+        cx: &EvalCx<'_>,
+        x: &Tensor,
+        w: Option<&Tensor>,
+        b: Option<&Tensor>,
+        residual: Option<Tensor>,
+        activation: Option<Unary>,
+    ) -> Result<Tensor, OpError> {
+        let absent = || OpError::invalid("input 1 is absent");
+        let packed = match (&self.weights, w) {
+            (Some(weights), _) => Some(weights.clone()),
+            (None, w) => self.pack(cx, w.ok_or_else(absent)?)?.map(Arc::new),
+        };
+        let filters = match (&packed, w) {
+            (Some(weights), _) => &weights.shape,
+            (None, w) => w.ok_or_else(absent)?.shape(),
         };
         let resolved = self.form.resolve(x.shape(), filters, b.map(Tensor::shape))?;
-        let mut y = cx.uninit::<f32>(resolved.shape.clone())?;
-        if y.is_empty() {
-            return Ok(y.freeze());
-        }
         let (values, bias) = (x.as_slice()?, b.map(Tensor::as_slice::<f32>).transpose()?);
-        let packed = match &self.weights {
-            Some(weights) => Some(weights.clone()),
-            None => self.pack(cx, inputs.tensor(1)?)?.map(Arc::new),
-        };
-        match (packed, resolved.geometry(x.shape())) {
+        match (&packed, resolved.geometry(x.shape())) {
             (Some(weights), Some(geometry)) => {
-                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, None, &mut y);
+                let (mut y, accumulates) = match residual {
+                    Some(residual) if weights.packed.accumulates() && *residual.shape() == resolved.shape => {
+                        (owned(cx, residual)?, true)
+                    }
+                    None => (cx.uninit::<f32>(resolved.shape.clone())?, false),
+                    Some(residual) => {
+                        let y = self.convolve(cx, x, w, b, None, None)?;
+                        return activated(cx, arithmetic::apply::<arithmetic::Sum>(cx, y, residual)?, activation);
+                    }
+                };
+                let start = if accumulates { kernel::Start::Output } else { kernel::Start::Zero };
+                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, start, activation, &mut y);
+                Ok(y.freeze())
             }
             (_, None) if self.weights.is_some() => {
-                return Err(OpError::unsupported(format!("a convolution over an input of shape {}", x.shape())));
+                Err(OpError::unsupported(format!("a convolution over an input of shape {}", x.shape())))
             }
-            _ => resolved.convolve(cx, values, inputs.slice(1)?, bias, &mut y)?,
+            _ => {
+                let mut y = cx.uninit::<f32>(resolved.shape.clone())?;
+                resolved.convolve(cx, values, w.ok_or_else(absent)?.as_slice()?, bias, &mut y)?;
+                let y = match residual {
+                    Some(residual) => arithmetic::apply::<arithmetic::Sum>(cx, y.freeze(), residual)?,
+                    None => y.freeze(),
+                };
+                activated(cx, y, activation)
+            }
         }
-        Ok(y.freeze())
     }
 
     fn convolve_f64(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Tensor, OpError> {

@@ -6,7 +6,7 @@ use crate::dtypes::Float32;
 use crate::parallel;
 use planish_ir::{Dim, EvalCx, Fact, Facts, InferError, Inputs, OpError};
 use planish_kernels::simd;
-use planish_tensor::{DType, Element, Tensor};
+use planish_tensor::{DType, Element, Tensor, TensorMut};
 
 /// Elements of a 16-bit float tensor that are widened at a time; two such tiles stay in the first-level cache.
 const TILE: usize = 512;
@@ -217,6 +217,30 @@ pub fn map_in_f32<T: Float32>(run: impl Fn(&mut [f32]) + Sync) -> impl Fn(Option
             T::narrow(wide, tile);
         }
     }
+}
+
+/// The elements of `x` to write over: its own where nobody else reads them.
+pub fn owned(cx: &EvalCx<'_>, x: Tensor) -> Result<TensorMut<f32>, OpError> {
+    match x.try_into_mut::<f32>() {
+        Ok(y) => Ok(y),
+        Err(shared) => {
+            let mut y = cx.uninit::<f32>(shared.shape().clone())?;
+            y.copy_from_slice(shared.as_slice()?);
+            Ok(y)
+        }
+    }
+}
+
+/// activation(x) of `float`, or x itself.
+pub fn activated(
+    cx: &EvalCx<'_>,
+    x: Tensor,
+    activation: Option<planish_kernels::elementwise::Unary>,
+) -> Result<Tensor, OpError> {
+    let Some(activation) = activation else { return Ok(x) };
+    map_runs::<f32>(cx, x, 1.0, |x, y| {
+        planish_kernels::elementwise::unary(activation, x.map_or(simd::Operand::Output, simd::Operand::Slice), y)
+    })
 }
 
 /// Takes the two inputs of a binary operator out.

@@ -69,6 +69,7 @@ mod packed;
 mod pad;
 mod parallel;
 mod pick;
+pub mod planish;
 mod pool;
 mod pow;
 mod prelu;
@@ -98,8 +99,6 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -109,6 +108,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -163,6 +164,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
     entry::<recurrent::DynamicQuantizeLstm>(),
+    entry::<planish::Elementwise>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
@@ -171,6 +173,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<eye_like::EyeLike>(),
     entry::<flatten::Flatten>(),
     entry::<math::operator::Floor>(),
+    entry::<planish::FusedConv>(),
+    entry::<planish::FusedMatMul>(),
     entry::<gather::Gather>(),
     entry::<elements::GatherElements>(),
     entry::<nd::GatherNd>(),

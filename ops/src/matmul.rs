@@ -5,6 +5,7 @@
 use crate::Define;
 use crate::broadcast::{broadcast_dims, broadcast_shapes, expanded_strides};
 use crate::dtypes::{for_dtypes, from_f32, to_f32};
+use crate::elementwise::owned;
 use crate::half::is_half;
 use crate::packed::{Packed, pack_right};
 use crate::parallel;
@@ -248,17 +249,39 @@ fn matmul_f32(cx: &EvalCx<'_>, a: &Tensor, b: &Tensor) -> Result<Tensor, OpError
 
 /// a · b, where b is a packed matrix of constants.
 fn times_packed(cx: &EvalCx<'_>, a: &Tensor, b: &PackedB) -> Result<Tensor, OpError> {
-    let Some((&depth, rows)) = a.shape().split_last() else {
+    times_packed_into(cx, a, b, None, &Epilogue::default())
+}
+
+/// The shape of a · b, where b is a packed matrix.
+pub fn packed_product_shape(a: &Shape, b: &PackedB) -> Result<Shape, OpError> {
+    let Some((&depth, rows)) = a.split_last() else {
         return Err(OpError::invalid("expected operands of rank 1 or more, got a scalar"));
     };
     if depth != b.depth() {
-        let (shape, rows, columns) = (a.shape(), b.depth(), b.columns());
-        return Err(OpError::invalid(format!("shapes {shape} and [{rows}, {columns}] do not fit a matrix product")));
+        let (rows, columns) = (b.depth(), b.columns());
+        return Err(OpError::invalid(format!("shapes {a} and [{rows}, {columns}] do not fit a matrix product")));
     }
     let dims: Vec<usize> = rows.iter().copied().chain([b.columns()]).collect();
-    let mut y = cx.uninit::<f32>(Shape::new(&dims)?)?;
-    let a = MatRef::row_major(a.as_slice()?, rows.iter().product(), depth);
-    gemm_checked(cx, 1.0, a, b.into(), 0.0, &mut y, &Epilogue::default())?;
+    Ok(Shape::new(&dims)?)
+}
+
+/// `activation(residual + a · b + bias)`, where b is a packed matrix of constants and the residual is of the product's
+/// shape.
+pub fn times_packed_into(
+    cx: &EvalCx<'_>,
+    a: &Tensor,
+    b: &PackedB,
+    residual: Option<Tensor>,
+    epilogue: &Epilogue<'_>,
+) -> Result<Tensor, OpError> {
+    let shape = packed_product_shape(a.shape(), b)?;
+    let (mut y, beta) = match residual {
+        Some(residual) => (owned(cx, residual)?, 1.0),
+        None => (cx.uninit::<f32>(shape)?, 0.0),
+    };
+    let rows = a.num_elements().checked_div(b.depth()).unwrap_or_else(|| y.len().checked_div(b.columns()).unwrap_or(0));
+    let a = MatRef::row_major(a.as_slice()?, rows, b.depth());
+    gemm_checked(cx, 1.0, a, b.into(), beta, &mut y, epilogue)?;
     Ok(y.freeze())
 }
 

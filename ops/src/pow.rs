@@ -61,11 +61,16 @@ fn kernel_for(x: &Tensor, y: &Tensor) -> Result<Option<kernels::Unary>, OpError>
         return Ok(None);
     }
     let exponent = for_numeric!(y.dtype(), E => Ok::<f64, OpError>(y.as_slice::<E>()?[0].to_f64()))?;
-    Ok(match exponent {
+    Ok(kernel_for_exponent(exponent))
+}
+
+/// The kernel for this power of `float`, where there is one.
+pub fn kernel_for_exponent(exponent: f64) -> Option<kernels::Unary> {
+    match exponent {
         2.0 => Some(kernels::Unary::Square),
         -1.0 => Some(kernels::Unary::Reciprocal),
         _ => None,
-    })
+    }
 }
 
 fn powers<E: Power>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, OpError> {

@@ -66,6 +66,11 @@ impl PackedConv {
         Self { form, out_channels: geometry.out_channels, group_in, taps }
     }
 
+    /// Whether a convolution with these weights can begin with what the output holds.
+    pub fn accumulates(&self) -> bool {
+        matches!(self.form, Form::Product(_))
+    }
+
     /// Whether such a convolution goes channel by channel.
     pub(crate) fn is_depthwise(geometry: &ConvGeometry) -> bool {
         geometry.group_in() == 1 && geometry.group_out() <= MOST_DEPTHWISE_OUTPUTS
@@ -77,20 +82,31 @@ impl PackedConv {
     }
 }
 
-/// `y = activation(conv(x, weights) + bias)`, NCHW.
+/// What a convolution's sums begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing.
+    Zero,
+    /// What the output holds: a residual that was put there.
+    Output,
+}
+
+/// `y = activation(start + conv(x, weights) + bias)`, NCHW.
 ///
 /// # Panics
-/// If a slice is not as long as `geometry` says, or the weights were packed for other channels or another kernel.
+/// If a slice is not as long as `geometry` says, the weights were packed for other channels or another kernel, or `start` is
+/// the output and the weights do not [accumulate](PackedConv::accumulates).
 pub fn conv(
     threads: &Threads,
     geometry: &ConvGeometry,
     x: &[f32],
     weights: &PackedConv,
     bias: Option<&[f32]>,
+    start: Start,
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
-    conv_with(Isa::current(), threads, geometry, x, weights, bias, activation, y);
+    conv_with(Isa::current(), threads, geometry, x, weights, bias, start, activation, y);
 }
 
 pub(crate) fn conv_with(
@@ -100,9 +116,11 @@ pub(crate) fn conv_with(
     x: &[f32],
     weights: &PackedConv,
     bias: Option<&[f32]>,
+    start: Start,
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
+    assert!(start == Start::Zero || weights.accumulates(), "these weights cannot add to the output");
     check(geometry, x, bias, y);
     let packed_for = (weights.out_channels, weights.group_in, weights.taps);
     assert_eq!(
@@ -114,7 +132,7 @@ pub(crate) fn conv_with(
         return;
     }
     match &weights.form {
-        Form::Product(groups) => conv_product(isa, threads, geometry, x, groups, bias, activation, y),
+        Form::Product(groups) => conv_product(isa, threads, geometry, x, groups, bias, start, activation, y),
         Form::Depthwise(weights) => {
             conv_depthwise(isa, threads, geometry, x, weights, bias, activation, y);
         }
@@ -129,6 +147,7 @@ fn conv_product(
     x: &[f32],
     groups: &[PackedA],
     bias: Option<&[f32]>,
+    start: Start,
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
@@ -152,7 +171,7 @@ fn conv_product(
             left: Left::Packed(&groups[group]),
             right,
             alpha: 1.0,
-            beta: 0.0,
+            beta: if start == Start::Output { 1.0 } else { 0.0 },
             epilogue: Epilogue {
                 bias: bias.map_or(Bias::None, |bias| Bias::PerRow(&bias[group * rows..][..rows])),
                 activation,

@@ -38,7 +38,7 @@ fn check_case(case: &Case, transposed: bool) {
         if transposed {
             conv_transpose_with(isa, &threads, geometry, x, weights, bias, activation, &mut found);
         } else {
-            conv_with(isa, &threads, geometry, x, &packed, bias, activation, &mut found);
+            conv_with(isa, &threads, geometry, x, &packed, bias, Start::Zero, activation, &mut found);
         }
         assert_eq!(found, expected, "{isa}, {case:?}");
     }
@@ -166,7 +166,7 @@ fn padding_does_not_hide_what_is_not_a_number() {
         let weights = vec![0.0; geometry.weights_len()];
         let packed = PackedConv::pack(&geometry, &weights, &Threads::single());
         let mut y = vec![0.0; 18];
-        conv(&Threads::single(), &geometry, &x, &packed, None, Some(Unary::Relu), &mut y);
+        conv(&Threads::single(), &geometry, &x, &packed, None, Start::Zero, Some(Unary::Relu), &mut y);
         for (i, y) in y.iter().enumerate() {
             let reached = (3..6).contains(&(i % 9)) && (groups == 1 || i < 9);
             assert_eq!(y.is_nan(), reached, "{groups} groups, output {i}");

@@ -6,7 +6,7 @@ use super::codes::{Code, Quantized, ZeroPoints};
 use super::pack::{PackedA8, panel_len};
 use super::product::{Lhs8, Panels8, Product8, Right8};
 use super::tile::NR;
-use crate::conv::{ConvGeometry, PackedConv, Patches, conv_with, scalar_source};
+use crate::conv::{ConvGeometry, PackedConv, Patches, Start, conv_with, scalar_source};
 use crate::gemm::MatRef;
 use crate::simd::{Kernel, Simd, dispatch_on};
 use crate::{Isa, Threads};
@@ -176,7 +176,7 @@ fn conv_depthwise<X: Code>(
         for (value, code) in values.iter_mut().zip(x) {
             *value = f32::from(code.value() - x_zero.value());
         }
-        conv_with(isa, threads, &image, &values, weights, None, None, &mut sums);
+        conv_with(isa, threads, &image, &values, weights, None, Start::Zero, None, &mut sums);
         for (y, sum) in y.iter_mut().zip(&sums) {
             *y = *sum as i32;
         }
