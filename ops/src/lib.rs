@@ -99,6 +99,8 @@ mod squeeze;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
+#[cfg(test)]
+mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -108,8 +110,6 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
-#[cfg(test)]
-mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
