@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use planish_kernels::Threads;
-use planish_kernels::conv::{ConvGeometry, PackedConv, Window, conv};
+use planish_kernels::conv::{ConvGeometry, PackedConv, Start, Window, conv};
 use planish_kernels::elementwise::Unary;
 use planish_kernels::gemm::{Epilogue, MatRef, PackedA, PackedB, Rhs, gemm};
 use planish_kernels::int8::{PackedA8, PackedB8, PackedConv8, Quantized, ZeroPoints, conv_int8, gemm_int8};
