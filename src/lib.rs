@@ -28,6 +28,7 @@ pub mod cost;
 pub mod data;
 mod model;
 pub mod onnx;
+pub mod verify;
 
 pub use model::{Model, ModelInfo};
 pub use onnx::{ExportError, ExportOptions, ImportError, ImportErrorKind, ImportOptions};

@@ -277,8 +277,7 @@ impl<'a> Editor<'a> {
         let inputs = inputs?;
         let given: usize = inputs.iter().flatten().map(Tensor::num_bytes).sum();
         let fact = self.graph.fact(ValueId { node: id, output: 0 });
-        let allowed = given.saturating_add(self.state.growth_left_bytes);
-        fold(operator, inputs, &[fact], allowed).ok()?.into_iter().next()?
+        fold(operator, inputs, &[fact], given, self.state.growth_left_bytes).ok()?.into_iter().next()?
     }
 
     /// Whether the patch's values can stand in for those they replace.

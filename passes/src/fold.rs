@@ -13,6 +13,9 @@ const ALWAYS_BYTES: usize = 4 << 10;
 /// megabyte; what is larger (a `ConstantOfShape`, `Tile` or `Expand` of weights) is made faster than it is read from disk.
 pub(crate) const GROWTH_BYTES: usize = 4 << 20;
 
+/// How much one folded node may add. Weights stored as 8-bit integers, which a Cast or a product widens, stay narrow.
+const GROWTH_OF_ONE_BYTES: usize = 256 << 10;
+
 /// What one evaluation may allocate where the size of its result is not known beforehand.
 const SCRATCH_BYTES: usize = 256 << 20;
 
@@ -27,21 +30,25 @@ fn known_bytes(fact: &Fact) -> Option<usize> {
     count.checked_mul(bits).map(|bits| bits.div_ceil(8))
 }
 
-/// The outputs of the operator on these constants, if they take no more bytes than `allowed_bytes`, which is the model's
-/// growth that is left and what would be freed.
+/// The outputs of the operator on these constants, if they take no more bytes than would be freed, and by how much the model
+/// may still grow.
 ///
 /// The limit is asked of the sizes that inference knows, before anything is computed, and again of the results.
 pub(crate) fn fold(
     operator: &Operator,
     inputs: Vec<Option<Tensor>>,
     outputs: &[&Fact],
-    allowed_bytes: usize,
+    freed_bytes: usize,
+    growth_left_bytes: usize,
 ) -> Result<SmallVec<[Option<Tensor>; 2]>, No> {
     let op = operator.op().ok_or_else(|| No(format!("planish does not run {}", operator.full_name()).into()))?;
     if !op.is_deterministic() {
         return Err("random operators are not folded".into());
     }
-    let limit = allowed_bytes.max(ALWAYS_BYTES);
+    if operator.is("DequantizeLinear") {
+        return Err("quantized weights stay quantized".into());
+    }
+    let limit = freed_bytes.saturating_add(growth_left_bytes.min(GROWTH_OF_ONE_BYTES)).max(ALWAYS_BYTES);
     let estimate: usize = outputs.iter().filter_map(|f| known_bytes(f)).fold(0, usize::saturating_add);
     check(estimate, limit)?;
     let mut cx = EvalCx::unlimited(&Interpreter);

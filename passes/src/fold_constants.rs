@@ -34,7 +34,7 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
         .sum();
     let all: Vec<ValueId> = cx.graph.node_outputs(id).collect();
     let facts: Vec<&Fact> = all.iter().map(|&v| cx.fact(v)).collect();
-    let results = fold(operator, inputs, &facts, freed.saturating_add(cx.growth_left_bytes))?;
+    let results = fold(operator, inputs, &facts, freed, cx.growth_left_bytes)?;
     let made = all.iter().zip(results).filter(|(v, _)| outputs.contains(v));
     let made: Option<Vec<(ValueId, Tensor)>> = made.map(|(&v, t)| Some((v, t?))).collect();
     let made = made.ok_or("an output is no tensor")?;

@@ -30,5 +30,5 @@ pub use driver::PROVENANCE_KEY;
 pub use explain::{Missed, PassReport, Report, Rewrite};
 pub use patch::{Operand, Patch};
 pub use pattern::Match;
-pub use pipeline::{OptimizeOptions, Optimizer, optimize, optimize_with, rule_names};
+pub use pipeline::{OptimizeOptions, Optimizer, bind_symbols, optimize, optimize_with, rule_names};
 pub use rule::{Cx, No, Outcome, Rule, must, no};

@@ -11,7 +11,7 @@ use crate::{
     fold_constants, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm, merge_equal_constants, merge_equal_nodes,
     remove_dead_nodes, remove_neutral_elements, remove_noops,
 };
-use planish_ir::Graph;
+use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
@@ -91,6 +91,32 @@ fn compiled() -> &'static [Option<RuleSet>] {
         };
         PIPELINE.iter().map(compile).collect()
     })
+}
+
+/// Makes dimensions numbers that the graph knows by these names.
+pub fn bind_symbols(graph: &mut Graph, bindings: &[(String, i64)]) {
+    let bound = |ty: &Type| match ty {
+        Type::Tensor { dtype, shape: Some(shape) } => {
+            let bind = |dim: &Dim| {
+                bindings.iter().fold(dim.clone(), |dim, (name, value)| dim.substitute(name, &Dim::known(*value)))
+            };
+            Type::Tensor { dtype: *dtype, shape: Some(shape.iter().map(bind).collect()) }
+        }
+        other => other.clone(),
+    };
+    let ids: Vec<_> = graph.nodes().map(|(id, _)| id).collect();
+    for value in ids.into_iter().flat_map(|id| graph.node_outputs(id)).collect::<Vec<_>>() {
+        let fact = graph.fact(value);
+        // Contents are found anew from the types.
+        let fact = Fact { ty: bound(&fact.ty), constant: fact.constant.clone(), contents: None };
+        graph.set_fact(value, fact);
+    }
+    for output in graph.clear_outputs() {
+        // The name was unique before.
+        let _ = graph.add_output(&output.name, output.value, bound(&output.declared));
+    }
+    // What contradicts the binding stays as it was; running the graph will tell.
+    let _ = graph.infer();
 }
 
 /// Runs every pass over the graph.
@@ -188,6 +214,16 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         assert_eq!(compiled().len(), PIPELINE.len());
+    }
+
+    #[test]
+    fn bound_symbols_become_numbers_everywhere() {
+        let text = "g (float[batch, 3] x) => (float[batch, 3] y) { s = Shape (x) y = Expand (x, s) }";
+        let mut graph = Graph::from_text(text, &planish_ops::StandardRegistry).unwrap();
+        bind_symbols(&mut graph, &[("batch".to_owned(), 4)]);
+        let s = graph.value("s").unwrap();
+        assert_eq!(graph.fact(s).known_ints(), Some(vec![4, 3]));
+        assert_eq!(graph.outputs()[0].declared.to_string(), "float[4, 3]");
     }
 
     #[test]

@@ -155,8 +155,14 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// A value for each input of the graph: from data, from files, the rest generated.
+    /// A value for each input of the graph: from data, from files, the rest generated with an extent of 1 for each symbol
+    /// that is not bound.
     pub fn gather(&self, graph: &Graph, common: &Common) -> Result<DataSet, Failure> {
+        self.gather_with(graph, common, 1)
+    }
+
+    /// The same with another extent for symbols.
+    pub fn gather_with(&self, graph: &Graph, common: &Common, unbound: i64) -> Result<DataSet, Failure> {
         let (inputs, outputs) = signature(graph);
         let mut set = match &self.data {
             Some(path) => DataSet::read(path, &inputs, &outputs)?,
@@ -170,11 +176,17 @@ impl InputArgs {
             set.inputs.retain(|(n, _)| n != name);
             set.inputs.push((name.to_owned(), tensor.into()));
         }
-        self.generate_missing(&inputs, &mut set, common)?;
+        self.generate_missing(&inputs, &mut set, common, unbound)?;
         Ok(set)
     }
 
-    fn generate_missing(&self, inputs: &[NamedType], set: &mut DataSet, common: &Common) -> Result<(), Failure> {
+    fn generate_missing(
+        &self,
+        inputs: &[NamedType],
+        set: &mut DataSet,
+        common: &Common,
+        extent: i64,
+    ) -> Result<(), Failure> {
         let bindings = parse_bindings(&self.dim)?;
         let bind = |name: &str| bindings.iter().find(|(n, _)| n == name).map(|&(_, v)| v);
         let mut unbound: Vec<String> = Vec::new();
@@ -186,11 +198,11 @@ impl InputArgs {
         unbound.sort();
         unbound.dedup();
         if !unbound.is_empty() {
-            common.note(&format!("note: dimensions {} are 1; set them with --dim NAME=N", unbound.join(", ")));
+            common.note(&format!("note: dimensions {} are {extent}; set them with --dim NAME=N", unbound.join(", ")));
         }
         for (seed, slot) in (self.seed..).zip(missing) {
             let extent =
-                |dim: &Dim| dim.eval(&|name| bind(name).or(Some(1))).and_then(|v| v.try_into().ok()).unwrap_or(1);
+                |dim: &Dim| dim.eval(&|name| bind(name).or(Some(extent))).and_then(|v| v.try_into().ok()).unwrap_or(1);
             let tensor = generate_input(&slot.ty, seed, &extent).ok_or_else(|| {
                 Failure::usage(format!("input {:?} ({}) cannot be generated; give it with --data", slot.name, slot.ty))
             })?;
