@@ -49,6 +49,11 @@ pub struct Rounding {
 }
 
 impl Rounding {
+    /// Numbers out of range become the greatest if `saturate`, scales go up to the next power of two.
+    pub const fn new(saturate: bool) -> Rounding {
+        Rounding { saturate, scale: ScaleRounding::Up }
+    }
+
     fn parse(node: &NodeView<'_>) -> Result<Rounding, AttributeError> {
         use ScaleRounding::{Down, Nearest, Up};
         let scale = node.choice("round_mode", &[("up", Up), ("down", Down), ("nearest", Nearest)])?;

@@ -27,16 +27,20 @@ mod control;
 mod conv;
 mod conv_transpose;
 mod cumulative;
+mod deform_conv;
 mod depth_space;
 mod det;
+mod dft;
 mod dropout;
 mod dtypes;
+mod einsum;
 mod elements;
 mod elementwise;
 mod expand;
 mod eye_like;
 mod flatten;
 mod fold;
+mod fourier;
 mod gather;
 mod gemm;
 mod geometry;
@@ -46,6 +50,7 @@ mod group_normalization;
 mod half;
 mod hardmax;
 mod identity;
+mod image_decoder;
 mod indices;
 mod layer_normalization;
 mod logic;
@@ -54,6 +59,7 @@ mod lrn;
 mod math;
 mod matmul;
 mod max_unpool;
+mod mel_weight_matrix;
 mod ml;
 mod modulo;
 mod movement;
@@ -64,6 +70,7 @@ mod nonzero;
 mod norm;
 mod normalize;
 mod one_hot;
+mod optimizer;
 mod optional;
 mod packed;
 mod pad;
@@ -96,11 +103,10 @@ mod slice;
 mod softmax;
 mod split;
 mod squeeze;
+mod stft;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -110,6 +116,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -157,6 +165,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Cosh>(),
     entry::<cumulative::CumProd>(),
     entry::<cumulative::CumSum>(),
+    entry::<dft::Dft>(),
+    entry::<deform_conv::DeformConv>(),
     entry::<depth_space::DepthToSpace>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<det::Det>(),
@@ -164,6 +174,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
     entry::<recurrent::DynamicQuantizeLstm>(),
+    entry::<einsum::Einsum>(),
     entry::<planish::Elementwise>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
@@ -175,6 +186,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Floor>(),
     entry::<planish::FusedConv>(),
     entry::<planish::FusedMatMul>(),
+    entry::<recurrent::Gru>(),
     entry::<gather::Gather>(),
     entry::<elements::GatherElements>(),
     entry::<nd::GatherNd>(),
@@ -187,7 +199,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::GreaterOrEqual>(),
     entry::<grid_sample::GridSample>(),
     entry::<group_normalization::GroupNormalization>(),
-    entry::<recurrent::Gru>(),
     entry::<window::HammingWindow>(),
     entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
@@ -195,9 +206,12 @@ pub static OPERATORS: &[Entry] = &[
     entry::<hardmax::Hardmax>(),
     entry::<identity::Identity>(),
     entry::<control::If>(),
+    entry::<image_decoder::ImageDecoder>(),
     entry::<group_normalization::InstanceNormalization>(),
     entry::<classify::IsInf>(),
     entry::<classify::IsNaN>(),
+    entry::<lrn::Lrn>(),
+    entry::<recurrent::Lstm>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
@@ -207,8 +221,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<control::Loop>(),
     entry::<normalize::LpNormalization>(),
     entry::<pool::LpPool>(),
-    entry::<lrn::Lrn>(),
-    entry::<recurrent::Lstm>(),
     entry::<matmul::MatMul>(),
     entry::<quantized::MatMulInteger>(),
     entry::<variadic::Max>(),
@@ -217,6 +229,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<max_unpool::MaxUnpool>(),
     entry::<variadic::Mean>(),
     entry::<normalize::MeanVarianceNormalization>(),
+    entry::<mel_weight_matrix::MelWeightMatrix>(),
     entry::<variadic::Min>(),
     entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
@@ -238,6 +251,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<quantized::QLinearConv>(),
     entry::<quantized::QLinearMatMul>(),
     entry::<quantized::QuantizeLinear>(),
+    entry::<layer_normalization::RmsNormalization>(),
+    entry::<recurrent::Rnn>(),
     entry::<random_fill::RandomNormal>(),
     entry::<random_fill::RandomNormalLike>(),
     entry::<random_fill::RandomUniform>(),
@@ -259,11 +274,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
     entry::<reverse_sequence::ReverseSequence>(),
-    entry::<layer_normalization::RmsNormalization>(),
-    entry::<recurrent::Rnn>(),
     entry::<roi::RoiAlign>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
+    entry::<stft::Stft>(),
     entry::<control::Scan>(),
     entry::<elements::ScatterElements>(),
     entry::<nd::ScatterNd>(),
@@ -314,4 +328,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<ml::TreeEnsemble>(),
     entry::<ml::TreeEnsembleClassifier>(),
     entry::<ml::TreeEnsembleRegressor>(),
+    entry::<optimizer::Adagrad>(),
+    entry::<optimizer::Adam>(),
+    entry::<optimizer::Momentum>(),
 ];

@@ -67,16 +67,23 @@ const LEAST_ROWS: usize = 16;
 pub fn permute(cx: &EvalCx<'_>, x: &Tensor, perm: &[usize]) -> Result<Tensor, OpError> {
     let strides = x.shape().strides();
     let dims: Vec<usize> = perm.iter().map(|&axis| x.shape()[axis]).collect();
-    let shape = Shape::new(&dims)?;
-    let moving: Vec<usize> = perm.iter().copied().filter(|&axis| x.shape()[axis] != 1).collect();
-    if moving.is_sorted() || x.num_elements() == 0 {
+    let steps: Vec<usize> = perm.iter().map(|&axis| strides[axis]).collect();
+    strided(cx, x, &dims, &steps)
+}
+
+/// A tensor of shape `dims` that begins with the first element of `x` and takes the one `steps[axis]` elements further on for
+/// each step along `axis`. Nothing but axes of one element may be left out of `x`, and diagonals taken.
+pub fn strided(cx: &EvalCx<'_>, x: &Tensor, dims: &[usize], steps: &[usize]) -> Result<Tensor, OpError> {
+    let shape = Shape::new(dims)?;
+    let moving = dims.iter().zip(steps).filter(|&(&dim, _)| dim != 1);
+    let (moving, steps): (Vec<usize>, Vec<usize>) = moving.unzip();
+    let is_in_place = steps[..] == Shape::new(&moving)?.strides()[..];
+    if is_in_place && shape.num_elements() == x.num_elements() || x.num_elements() == 0 {
         return Ok(x.reshaped(shape)?);
     }
-    let dims = moving.iter().map(|&axis| x.shape()[axis]).collect();
-    let steps = moving.iter().map(|&axis| strides[axis]).collect();
     match x.dtype().bits() {
-        bits @ (8 | 16 | 32 | 64 | 128) => permute_words(cx, x, shape, bits / 8, dims, steps),
-        _ => move_elements(cx, &[x], shape, &Permute { dims, steps }),
+        bits @ (8 | 16 | 32 | 64 | 128) => permute_words(cx, x, shape, bits / 8, moving, steps),
+        _ => move_elements(cx, &[x], shape, &Permute { dims: moving, steps }),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Rounding numbers to integers of few bits, and what quantized tensors hold as numbers.
 
-use crate::dtypes::{for_dtypes, to_f32};
+use crate::cast::{Rounding, cast};
+use crate::dtypes::for_dtypes;
 use num_traits::AsPrimitive;
 use planish_ir::{EvalCx, OpError};
-use planish_tensor::{DType, Element, F8E8M0, Tensor};
+use planish_tensor::{DType, Element, Tensor};
 
 /// An integer type that numbers are rounded to.
 pub trait Quantum: Element + AsPrimitive<f32> {
@@ -60,20 +61,10 @@ pub fn unpacked(cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
         let _charge = cx.memory.reserve(x.num_elements())?;
         return cx.tensor(x.shape().clone(), &x.unpacked_codes().unwrap_or_default());
     }
-    match x.dtype() {
-        DType::F8E8M0 => {
-            let mut y = cx.uninit::<f32>(x.shape().clone())?;
-            y.iter_mut().zip(x.as_slice::<F8E8M0>()?).for_each(|(y, code)| *y = power_of_two(code.0));
-            Ok(y.freeze())
-        }
-        DType::F16 | DType::BF16 => to_f32(cx, x),
-        _ => Ok(x.clone()),
+    if x.dtype().is_integer() {
+        return Ok(x.clone());
     }
-}
-
-/// 2^(code − 127); 255 is NaN.
-fn power_of_two(code: u8) -> f32 {
-    if code == 255 { f32::NAN } else { (f32::from(code) - 127.0).exp2() }
+    cast(cx, x.clone(), DType::F32, Rounding::new(true))
 }
 
 /// Scales or zero points as `float`.

@@ -4,15 +4,16 @@
 //! 23 adds `precision`; 24, 25, 28 add dtypes.
 
 use super::granularity::{Granularity, Spread, is_of_scale};
-use super::integers::{Quantum, as_floats, range, round_to};
+use super::integers::{as_floats, range, round_to};
 use crate::Define;
 use crate::broadcast::{Operand, Walk};
+use crate::cast::{Rounding, cast};
 use crate::dtypes::for_dtypes;
 use planish_ir::{
     AttributeError, EvalCx, FLOAT8, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, Type,
     Types, arg, int, opt,
 };
-use planish_tensor::{DType, Tensor, bf16, f16};
+use planish_tensor::{DType, Element, Tensor, bf16, f16};
 
 /// A core's time for one element.
 const NS_PER_ELEMENT: f64 = 0.5;
@@ -44,6 +45,7 @@ pub struct QuantizeLinear {
     granularity: Granularity,
     output: Option<DType>,
     precision: Option<DType>,
+    saturate: bool,
 }
 
 impl Define for QuantizeLinear {
@@ -71,7 +73,8 @@ impl Define for QuantizeLinear {
                 "attribute \"precision\": {dtype} is not a float of 16 or 32 bits"
             )));
         }
-        Ok(QuantizeLinear { granularity: Granularity::parse(node)?, output, precision })
+        let saturate = node.flag("saturate")?;
+        Ok(QuantizeLinear { granularity: Granularity::parse(node)?, output, precision, saturate })
     }
 }
 
@@ -113,6 +116,7 @@ impl Op for QuantizeLinear {
             scale: spread.stretched::<f32>(cx, as_floats(cx, scale)?)?,
             zero: spread.stretched::<f32>(cx, zero)?,
             spread,
+            saturate: self.saturate,
         };
         let x = as_floats(cx, x)?;
         Ok(match precision {
@@ -135,6 +139,7 @@ struct Quantization {
     spread: Spread,
     scale: Tensor,
     zero: Tensor,
+    saturate: bool,
 }
 
 impl Quantization {
@@ -148,22 +153,25 @@ impl Quantization {
     ) -> Result<Tensor, OpError> {
         match range(dtype) {
             Some(range) if dtype.is_packed() => {
-                let codes = self.round::<u8>(cx, x, range, quotient)?;
+                let codes = self.fill(cx, x, |x, scale, zero| round_to::<u8>(quotient(x, scale), zero, range))?;
                 Ok(Tensor::from_codes(&cx.memory, dtype, x.shape().clone(), codes.as_slice()?)?)
             }
-            Some(range) => for_dtypes!(dtype, Q => self.round::<Q>(cx, x, range, quotient), [
-                U8 = u8, I8 = i8, U16 = u16, I16 = i16,
-            ]),
-            None => Err(OpError::unsupported(format!("quantization to {dtype}"))),
+            Some(range) => for_dtypes!(dtype, Q => {
+                self.fill(cx, x, |x, scale, zero| round_to::<Q>(quotient(x, scale), zero, range))
+            }, [U8 = u8, I8 = i8, U16 = u16, I16 = i16]),
+            None => {
+                let shifted = self.fill(cx, x, |x, scale, zero| quotient(x, scale) + zero)?;
+                cast(cx, shifted, dtype, Rounding::new(self.saturate))
+            }
         }
     }
 
-    fn round<Q: Quantum>(
+    /// The elements of `code(x, scale, zero point)`.
+    fn fill<Q: Element>(
         &self,
         cx: &EvalCx<'_>,
         x: &Tensor,
-        range: (f32, f32),
-        quotient: impl Fn(f32, f32) -> f32 + Sync,
+        code: impl Fn(f32, f32, f32) -> Q + Sync,
     ) -> Result<Tensor, OpError> {
         let walk = Walk::new([&self.spread.x, &self.spread.scale])?;
         let (values, scale, zero) = (x.as_slice::<f32>()?, self.scale.as_slice::<f32>()?, self.zero.as_slice::<f32>()?);
@@ -171,10 +179,10 @@ impl Quantization {
         walk.fill(cx, &mut y, NS_PER_ELEMENT, |y, [at_x, at_scale]| {
             match (at_x.of(values, y.len()), at_scale.of(scale, y.len()), at_scale.of(zero, y.len())) {
                 (Operand::Slice(x), Operand::Repeated(scale), Operand::Repeated(zero)) => {
-                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = round_to(quotient(x, scale), zero, range));
+                    y.iter_mut().zip(x).for_each(|(y, &x)| *y = code(x, scale, zero));
                 }
                 _ => y.iter_mut().enumerate().for_each(|(i, y)| {
-                    *y = round_to(quotient(*at_x.at(values, i), *at_scale.at(scale, i)), *at_scale.at(zero, i), range);
+                    *y = code(*at_x.at(values, i), *at_scale.at(scale, i), *at_scale.at(zero, i));
                 }),
             }
         })?;

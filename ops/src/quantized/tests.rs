@@ -98,6 +98,30 @@ fn packed_types_and_narrow_scales() {
 }
 
 #[test]
+fn narrow_floats_quantize_and_come_back() {
+    let x = tensor(&[4], &[0f32, 1., 1e6, -3.]);
+    let scale = tensor(&[], &[2f32]);
+    let quantize = |dtype: DType, saturate: i64| {
+        let attributes = Attributes::new().with("output_dtype", i64::from(dtype.to_onnx())).with("saturate", saturate);
+        eval("QuantizeLinear", attributes, &[x.clone(), scale.clone()]).unwrap()
+    };
+    for (dtype, greatest) in [
+        (DType::F8E4M3FN, 448f32),
+        (DType::F8E4M3FNUZ, 240.),
+        (DType::F8E5M2, 57344.),
+        (DType::F8E5M2FNUZ, 57344.),
+        (DType::F6E2M3, 7.5),
+        (DType::F6E3M2, 28.),
+        (DType::F4E2M1, 6.),
+    ] {
+        let back = eval("DequantizeLinear", Attributes::new(), &[quantize(dtype, 1), scale.clone()]).unwrap();
+        assert_eq!(back, tensor(&[4], &[0f32, 1., greatest * 2., -3.]), "{dtype}");
+    }
+    let loose = eval("DequantizeLinear", Attributes::new(), &[quantize(DType::F8E4M3FN, 0), scale.clone()]).unwrap();
+    assert!(loose.as_slice::<f32>().unwrap()[2].is_nan());
+}
+
+#[test]
 fn precision_rounds_the_quotient() {
     let inputs = [tensor(&[1], &[1001f32]), Tensor::scalar(1f32)];
     let precise = Attributes::new().with("output_dtype", i64::from(DType::U16.to_onnx()));
