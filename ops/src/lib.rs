@@ -107,6 +107,8 @@ mod stft;
 mod strings;
 mod symbolic;
 mod tensor_scatter;
+#[cfg(test)]
+mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -116,8 +118,6 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
-#[cfg(test)]
-mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
