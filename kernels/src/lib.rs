@@ -17,6 +17,7 @@ pub mod norm;
 pub mod pool;
 pub mod reduce;
 pub mod rnn;
+pub mod rounding;
 pub mod simd;
 pub mod softmax;
 #[cfg(test)]

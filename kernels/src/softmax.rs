@@ -3,6 +3,7 @@
 //! A row with NaN or `+∞` in it, or with nothing above `-∞`, becomes NaN throughout.
 
 use crate::Isa;
+use crate::rounding::Rounding;
 use crate::simd::{Kernel, Operand, Simd, dispatch_on, map, reduce};
 use crate::vecmath;
 
@@ -22,6 +23,15 @@ pub fn softmax(x: Operand<'_>, y: &mut [f32], row: usize) {
 /// Where `x` is a scalar, or a slice of another length than `y`.
 pub fn log_softmax(x: Operand<'_>, y: &mut [f32], row: usize) {
     log_softmax_on(Isa::current(), x, y, row);
+}
+
+/// The softmax of a row of 16-bit floats: what it subtracts, raises, sums and divides is rounded each time, as in the
+/// standard's function body.
+pub fn softmax_rounded(row: &mut [f32], rounding: Rounding) {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|x| *x = rounding.one(rounding.one(*x - max).exp()));
+    let sum = rounding.sum(row);
+    row.iter_mut().for_each(|x| *x = rounding.one(*x / sum));
 }
 
 /// [`softmax`], with instructions of the caller's choice.

@@ -2,12 +2,22 @@
 
 use crate::dtypes::{from_f32, to_f32};
 use planish_ir::{EvalCx, Inputs, OpError, Outputs};
+use planish_kernels::rounding::Rounding;
 use planish_tensor::{DType, Value};
 use smallvec::SmallVec;
 
 /// Whether `dtype` is a float of 16 bits.
 pub fn is_half(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// How numbers of a 16-bit float round.
+pub fn rounding(dtype: DType) -> Option<Rounding> {
+    match dtype {
+        DType::F16 => Some(Rounding::F16),
+        DType::BF16 => Some(Rounding::Bf16),
+        _ => None,
+    }
 }
 
 /// [`for_dtypes!`](crate::dtypes) over the floats that operators compute in.

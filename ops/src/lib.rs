@@ -14,6 +14,7 @@ mod bit_cast;
 mod bit_shift;
 mod broadcast;
 mod cast;
+mod causal_conv;
 mod center_crop_pad;
 mod classify;
 mod clip;
@@ -105,10 +106,9 @@ mod split;
 mod squeeze;
 mod stft;
 mod strings;
+mod swiglu;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -118,6 +118,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -126,6 +128,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sign::operator::Abs>(),
     entry::<math::operator::Acos>(),
     entry::<math::operator::Acosh>(),
+    entry::<optimizer::Adagrad>(),
+    entry::<optimizer::Adam>(),
     entry::<arithmetic::Add>(),
     entry::<affine_grid::AffineGrid>(),
     entry::<logic::And>(),
@@ -148,6 +152,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<window::BlackmanWindow>(),
     entry::<cast::Cast>(),
     entry::<cast::CastLike>(),
+    entry::<causal_conv::CausalConvWithState>(),
     entry::<math::operator::Ceil>(),
     entry::<activation::operator::Celu>(),
     entry::<center_crop_pad::CenterCropPad>(),
@@ -165,11 +170,11 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Cosh>(),
     entry::<cumulative::CumProd>(),
     entry::<cumulative::CumSum>(),
-    entry::<dft::Dft>(),
     entry::<deform_conv::DeformConv>(),
     entry::<depth_space::DepthToSpace>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<det::Det>(),
+    entry::<dft::Dft>(),
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
@@ -183,10 +188,10 @@ pub static OPERATORS: &[Entry] = &[
     entry::<expand::Expand>(),
     entry::<eye_like::EyeLike>(),
     entry::<flatten::Flatten>(),
+    entry::<attention::FlexAttention>(),
     entry::<math::operator::Floor>(),
     entry::<planish::FusedConv>(),
     entry::<planish::FusedMatMul>(),
-    entry::<recurrent::Gru>(),
     entry::<gather::Gather>(),
     entry::<elements::GatherElements>(),
     entry::<nd::GatherNd>(),
@@ -199,6 +204,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<compare::GreaterOrEqual>(),
     entry::<grid_sample::GridSample>(),
     entry::<group_normalization::GroupNormalization>(),
+    entry::<attention::GroupQueryAttention>(),
+    entry::<recurrent::Gru>(),
     entry::<window::HammingWindow>(),
     entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
@@ -210,17 +217,18 @@ pub static OPERATORS: &[Entry] = &[
     entry::<group_normalization::InstanceNormalization>(),
     entry::<classify::IsInf>(),
     entry::<classify::IsNaN>(),
-    entry::<lrn::Lrn>(),
-    entry::<recurrent::Lstm>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
     entry::<compare::LessOrEqual>(),
+    entry::<attention::LinearAttention>(),
     entry::<math::operator::Log>(),
     entry::<softmax::LogSoftmax>(),
     entry::<control::Loop>(),
     entry::<normalize::LpNormalization>(),
     entry::<pool::LpPool>(),
+    entry::<lrn::Lrn>(),
+    entry::<recurrent::Lstm>(),
     entry::<matmul::MatMul>(),
     entry::<quantized::MatMulInteger>(),
     entry::<variadic::Max>(),
@@ -233,6 +241,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<variadic::Min>(),
     entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
+    entry::<optimizer::Momentum>(),
     entry::<arithmetic::Mul>(),
     entry::<multinomial::Multinomial>(),
     entry::<sign::operator::Neg>(),
@@ -251,8 +260,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<quantized::QLinearConv>(),
     entry::<quantized::QLinearMatMul>(),
     entry::<quantized::QuantizeLinear>(),
-    entry::<layer_normalization::RmsNormalization>(),
-    entry::<recurrent::Rnn>(),
     entry::<random_fill::RandomNormal>(),
     entry::<random_fill::RandomNormalLike>(),
     entry::<random_fill::RandomUniform>(),
@@ -274,10 +281,11 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
     entry::<reverse_sequence::ReverseSequence>(),
+    entry::<layer_normalization::RmsNormalization>(),
+    entry::<recurrent::Rnn>(),
     entry::<roi::RoiAlign>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
-    entry::<stft::Stft>(),
     entry::<control::Scan>(),
     entry::<elements::ScatterElements>(),
     entry::<nd::ScatterNd>(),
@@ -306,11 +314,13 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sequence_tensors::SplitToSequence>(),
     entry::<math::operator::Sqrt>(),
     entry::<squeeze::Squeeze>(),
+    entry::<stft::Stft>(),
     entry::<strings::StringConcat>(),
     entry::<strings::StringNormalizer>(),
     entry::<strings::StringSplit>(),
     entry::<arithmetic::Sub>(),
     entry::<variadic::Sum>(),
+    entry::<swiglu::SwiGlu>(),
     entry::<activation::operator::Swish>(),
     entry::<math::operator::Tan>(),
     entry::<math::operator::Tanh>(),
@@ -328,7 +338,4 @@ pub static OPERATORS: &[Entry] = &[
     entry::<ml::TreeEnsemble>(),
     entry::<ml::TreeEnsembleClassifier>(),
     entry::<ml::TreeEnsembleRegressor>(),
-    entry::<optimizer::Adagrad>(),
-    entry::<optimizer::Adam>(),
-    entry::<optimizer::Momentum>(),
 ];

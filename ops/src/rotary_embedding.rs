@@ -126,30 +126,30 @@ impl RotaryEmbedding {
             for (i, y) in (start / e.head_size..).zip(piece.chunks_exact_mut(e.head_size)) {
                 let (b, position) = e.place(i);
                 let (cos, sin) = angles.at(b, position);
-                self.rotate_head(&values[i * e.head_size..][..e.head_size], cos, sin, y);
+                turn(&values[i * e.head_size..][..e.head_size], cos, sin, self.is_interleaved, y);
             }
         })?;
         Ok(y.freeze())
     }
+}
 
-    /// Turns the first `2 · cos.len()` features.
-    fn rotate_head(&self, x: &[f32], cos: &[f32], sin: &[f32], y: &mut [f32]) {
-        let half = cos.len();
-        let (turned, kept) = y.split_at_mut(2 * half);
-        kept.copy_from_slice(&x[2 * half..]);
-        if self.is_interleaved {
-            for (((y, x), cos), sin) in turned.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(cos).zip(sin) {
-                y[0] = cos * x[0] - sin * x[1];
-                y[1] = sin * x[0] + cos * x[1];
-            }
-            return;
+/// Turns the first `2 · cos.len()` features of `x`.
+pub fn turn(x: &[f32], cos: &[f32], sin: &[f32], is_interleaved: bool, y: &mut [f32]) {
+    let half = cos.len();
+    let (turned, kept) = y.split_at_mut(2 * half);
+    kept.copy_from_slice(&x[2 * half..]);
+    if is_interleaved {
+        for (((y, x), cos), sin) in turned.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(cos).zip(sin) {
+            y[0] = cos * x[0] - sin * x[1];
+            y[1] = sin * x[0] + cos * x[1];
         }
-        let (real, imaginary) = turned.split_at_mut(half);
-        let (a, b) = x[..2 * half].split_at(half);
-        for (i, (re, im)) in real.iter_mut().zip(imaginary).enumerate() {
-            *re = cos[i] * a[i] - sin[i] * b[i];
-            *im = sin[i] * a[i] + cos[i] * b[i];
-        }
+        return;
+    }
+    let (real, imaginary) = turned.split_at_mut(half);
+    let (a, b) = x[..2 * half].split_at(half);
+    for (i, (re, im)) in real.iter_mut().zip(imaginary).enumerate() {
+        *re = cos[i] * a[i] - sin[i] * b[i];
+        *im = sin[i] * a[i] + cos[i] * b[i];
     }
 }
 

@@ -1,18 +1,20 @@
 //! `Softmax`, `LogSoftmax`: exp(x) / Σ exp(x) along one axis, and its logarithm.
 //!
 //! Opsets: 1 and 11 flatten the input to two axes at `axis` (default 1); 13 works along one axis (default −1). The
-//! importer writes the older form as a Reshape around the newer one.
+//! importer writes the older form as a Reshape around the newer one. A softmax of 16-bit floats rounds after each step, as the
+//! standard's function body has it.
 
 use crate::Define;
-use crate::half::widened;
+use crate::half::{rounding, widened};
 use crate::rowwise::{map_rows, map_units, operand};
 use planish_ir::{
     AttributeError, Axis, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, arg,
     int,
 };
+use planish_kernels::rounding::Rounding;
 use planish_kernels::simd::Operand;
-use planish_kernels::softmax::{log_softmax, softmax};
-use planish_tensor::DType;
+use planish_kernels::softmax::{log_softmax, softmax, softmax_rounded};
+use planish_tensor::{DType, Tensor};
 use std::marker::PhantomData;
 
 /// A core's time for one element.
@@ -36,6 +38,8 @@ pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// The result from x − max, its exponential and the sum of exponentials.
     fn finish(shifted: f64, exp: f64, sum: f64) -> f64;
+    /// The kernel over rows of a 16-bit float that rounds each step, where there is one.
+    const ROUNDED: Option<fn(&mut [f32], Rounding)> = None;
     /// The kernel over whole rows of `f32`.
     fn kernel(x: Operand<'_>, y: &mut [f32], row: usize);
 }
@@ -53,6 +57,7 @@ impl Kind for Plain {
     fn finish(_shifted: f64, exp: f64, sum: f64) -> f64 {
         exp / sum
     }
+    const ROUNDED: Option<fn(&mut [f32], Rounding)> = Some(softmax_rounded);
     fn kernel(x: Operand<'_>, y: &mut [f32], row: usize) {
         softmax(x, y, row);
     }
@@ -93,6 +98,10 @@ impl<K: Kind> Op for AlongAxis<K> {
             let x = inputs.take_tensor(0)?;
             let axis = self.axis.resolve(x.rank())?;
             let length = x.shape()[axis];
+            if let (Some(rounding), Some(kernel)) = (rounding(dtype), K::ROUNDED) {
+                let rows = |rows: &mut [f32]| rows.chunks_exact_mut(length).for_each(|row| kernel(row, rounding));
+                return Ok(map_rows(cx, x, axis, 10.0, rows)?.into());
+            }
             Ok(match x.dtype() {
                 DType::F32 if axis + 1 == x.rank() => {
                     map_units(cx, x, length, NS_PER_ELEMENT, |_, x, y| K::kernel(operand(x), y, length))?
@@ -102,6 +111,20 @@ impl<K: Kind> Op for AlongAxis<K> {
             }
             .into())
         })
+    }
+}
+
+/// The softmax along the last axis, in `float` or `double`.
+pub fn softmax_of_rows(cx: &EvalCx<'_>, x: Tensor) -> Result<Tensor, OpError> {
+    let length = x.shape().last().copied().unwrap_or(1);
+    match x.dtype() {
+        DType::F32 => map_units(cx, x, length, NS_PER_ELEMENT, |_, x, y| softmax(operand(x), y, length)),
+        _ => map_units::<f64>(cx, x, length, 10.0, |_, x, y| {
+            if let Some(x) = x {
+                y.copy_from_slice(x);
+            }
+            y.chunks_exact_mut(length).for_each(define::<Plain>);
+        }),
     }
 }
 

@@ -11,6 +11,7 @@ mod scalar;
 mod tests;
 mod tile;
 
+use crate::rounding::Rounding;
 use std::ops::Range;
 
 pub use scalar::{Real, attention_scalar};
@@ -140,6 +141,10 @@ pub struct Attention<'a, T> {
     pub softcap: f32,
     /// What is added to scores.
     pub bias: Option<Bias<'a, T>>,
+    /// What scores and weights are rounded to. The definition does not round.
+    pub rounding: Option<Rounding>,
+    /// What each step of the softmax is rounded to.
+    pub softmax_rounding: Option<Rounding>,
     /// A score for each head that takes part in its softmax but has no value.
     pub sinks: Option<&'a [f32]>,
     /// The keys that a query sees, by batch and position; what lies beyond the last key does not count.

@@ -40,6 +40,8 @@ fn problem<'a>(extents: &[usize; 7], order: Order, tensors: &'a Tensors, visible
         scale: 0.7,
         softcap: 0.0,
         bias: None,
+        rounding: None,
+        softmax_rounding: None,
         sinks: None,
         visible,
     }
@@ -137,4 +139,18 @@ fn heads_beyond_the_data_are_refused() {
     let everything: Visible = |_, _| 0..3;
     let a = problem(&[1, 1, 1, 1, 3, 4, 4], Order::HeadsFirst, &tensors, &everything);
     attention(&Threads::single(), &a, Order::HeadsFirst, &mut [0.0; 4], None, &|| true);
+}
+
+#[test]
+fn scores_and_weights_are_rounded_where_asked() {
+    let tensors = Tensors { q: vec![1.0], k: vec![1.0039, 2.0], v: vec![1.0, 0.0] };
+    let everything: Visible = |_, _| 0..2;
+    let a = problem(&[1, 1, 1, 1, 2, 1, 1], Order::HeadsFirst, &tensors, &everything);
+    let rounding = Some(Rounding::Bf16);
+    let a = Attention { scale: 1.0, rounding, softmax_rounding: rounding, ..a };
+    for (stage, expected) in [(Stage::Product, [1.0, 2.0]), (Stage::Weights, [0.269_531_25, 0.730_468_75])] {
+        let (mut out, mut scores) = ([0.0], [0.0; 2]);
+        attention(&Threads::single(), &a, Order::HeadsFirst, &mut out, Some((stage, &mut scores)), &|| true);
+        assert_eq!((scores, out), (expected, [0.269_531_25]));
+    }
 }

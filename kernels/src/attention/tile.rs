@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{Attention, BiasRows, Layout, Order, Stage};
 use crate::gemm::{Epilogue, MatRef, gemm};
 use crate::simd::{Kernel, Operand, Simd, dispatch, map, reduce, zip};
+use crate::softmax::softmax_rounded;
 use crate::{Threads, vecmath};
 
 /// Rows of a tile, at most: enough to pay for packing keys and values.
@@ -233,15 +234,23 @@ impl Tile {
                 unsafe { rows.write(index * a.keys, row) };
             }
         };
+        let round = |row: &mut [f32]| {
+            if let Some(rounding) = a.rounding {
+                rounding.all(row);
+            }
+        };
+        round(row);
         show(Stage::Product, row);
         if a.softcap != 0.0 {
             dispatch(SoftCap { cap: a.softcap, row });
+            round(row);
         }
         show(Stage::Capped, row);
         let visible = a.visible(batch, query);
         let visible = if visible.is_empty() { span.start..span.start } else { visible };
         let seen = visible.start - span.start..visible.end - span.start;
         add_bias(a, place, visible.start, &mut row[seen.clone()]);
+        round(&mut row[seen.clone()]);
         if all_scores.is_some_and(|(stage, _)| *stage == Stage::Biased) {
             row[..seen.start].fill(f32::NEG_INFINITY);
             row[seen.end..].fill(f32::NEG_INFINITY);
@@ -249,11 +258,13 @@ impl Tile {
         }
         row[..seen.start].fill(0.0);
         row[seen.end..].fill(0.0);
-        if a.sees_any(place, visible) {
-            dispatch(Softmax { row: &mut row[seen], sink: a.sinks.map(|sinks| sinks[head]) });
-        } else {
-            row[seen].fill(0.0);
+        let seen = &mut row[seen];
+        match a.softmax_rounding {
+            _ if !a.sees_any(place, visible) => seen.fill(0.0),
+            Some(rounding) if a.sinks.is_none() => softmax_rounded(seen, rounding),
+            _ => dispatch(Softmax { row: seen, sink: a.sinks.map(|sinks| sinks[head]) }),
         }
+        round(row);
         show(Stage::Weights, row);
     }
 }

@@ -33,3 +33,17 @@ pub fn heads_first(cx: &EvalCx<'_>, x: &Tensor, heads: Option<usize>) -> Result<
     let split = x.reshaped(Shape::new(&[batch, positions, heads, hidden / heads])?)?;
     permute(cx, &split, &[0, 2, 1, 3])
 }
+
+/// `[batch, head, position, feature]` as `[batch, head, feature, position]`.
+pub fn transposed_keys(cx: &EvalCx<'_>, k: &Tensor) -> Result<Tensor, OpError> {
+    permute(cx, k, &[0, 1, 3, 2])
+}
+
+/// `[batch, head, position, feature]` as `[batch, position, head · feature]`.
+pub fn packed(cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
+    let &[batch, heads, positions, features] = x.shape().dims() else {
+        return Err(OpError::Internal(format!("expected heads, got shape {}", x.shape())));
+    };
+    let shape = Shape::new(&[batch, positions, heads.saturating_mul(features)])?;
+    Ok(permute(cx, x, &[0, 2, 1, 3])?.reshaped(shape)?)
+}

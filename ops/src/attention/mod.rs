@@ -4,21 +4,30 @@
 //! attributes. A query sees the keys that `is_causal`, the window and `nonpad_kv_seqlen` leave it: its own position is
 //! that in its block plus the number of keys before the block. A row that sees no key is zero.
 //!
-//! Opsets: 23; 24 adds `nonpad_kv_seqlen`; 25 the window. `softmax_precision` is a least precision here: 16-bit floats
-//! compute in `f32` anyway.
+//! Opsets: 23; 24 adds `nonpad_kv_seqlen`; 25 the window. 16-bit floats round after each step that the standard's function
+//! body has, in a softmax of their own precision unless `softmax_precision` asks for more.
 
 mod cache;
+mod flex;
+mod group_query;
+mod linear;
 mod run;
 
+pub use flex::FlexAttention;
+pub use group_query::GroupQueryAttention;
+pub use linear::LinearAttention;
+
 use crate::Define;
-use crate::half::{for_real, widened};
+use crate::half::{for_real, rounding, widened};
+use crate::parallel;
 use cache::joined;
 use planish_ir::{
     Attribute, AttributeError, AttributeKind, BOOL, Dim, EvalCx, FLOATS, Fact, Facts, INT64, InferError, Inputs,
     NUMERIC, NodeView, Op, OpError, Outputs, Schema, arg, float, int, opt, optional,
 };
 use planish_kernels::attention::Stage;
-use planish_tensor::{Tensor, Value};
+use planish_kernels::rounding::Rounding;
+use planish_tensor::{DType, Tensor, Value};
 use run::{Call, Real, View};
 use std::ops::Range;
 
@@ -34,6 +43,8 @@ pub struct Attention {
     window: [Option<usize>; 2],
     /// What the scores that are given out have been through.
     stage: Stage,
+    /// The dtype that the softmax computes in, if not that of its input.
+    precision: Option<DType>,
 }
 
 impl Define for Attention {
@@ -87,6 +98,7 @@ impl Define for Attention {
             stage: stage.ok_or_else(|| {
                 AttributeError::invalid(format!("attribute \"qk_matmul_output_mode\": expected 0 to 3, got {mode}"))
             })?,
+            precision,
         })
     }
 }
@@ -148,12 +160,13 @@ impl Op for Attention {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let (t1, t2) = (inputs.tensor(0)?.dtype(), inputs.tensor(2)?.dtype());
+        let roundings = [t1, self.precision.unwrap_or(t1)].map(rounding);
         widened(cx, inputs, &[t1, t1, t2, t1], |cx, inputs| {
             let dtype = inputs.tensor(0)?.dtype();
             if [1, 2].into_iter().any(|i| inputs.tensor(i).is_ok_and(|t| t.dtype() != dtype)) {
                 return Err(OpError::unsupported("attention between double and another precision"));
             }
-            for_real!(dtype, T => self.attend::<T>(cx, &inputs))
+            for_real!(dtype, T => self.attend::<T>(cx, &inputs, roundings))
         })
     }
 
@@ -189,7 +202,12 @@ impl Attention {
         }
     }
 
-    fn attend<T: Real>(&self, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Outputs, OpError> {
+    fn attend<T: Real>(
+        &self,
+        cx: &EvalCx<'_>,
+        inputs: &Inputs,
+        roundings: [Option<Rounding>; 2],
+    ) -> Result<Outputs, OpError> {
         let [q_heads, kv_heads] = self.heads.map_or([None, None], |heads| heads.map(Some));
         let past = inputs.opt_tensor(PAST_KEY)?;
         if past.is_some() != inputs.has(PAST_VALUE) || (past.is_some() && inputs.has(VALID_KEYS)) {
@@ -215,8 +233,14 @@ impl Attention {
             };
             self.visible(before.saturating_add(query as i64), valid)
         };
+        let scaled = roundings[0].map(|rounding| self.scaled(cx, &q, &k, rounding)).transpose()?;
+        let (q, k) = match &scaled {
+            Some([query, key]) => (q.of(query), k.of(key)),
+            None => (q, k),
+        };
         let call = Call {
-            scale: self.scale,
+            scale: if scaled.is_some() { Some(1.0) } else { self.scale },
+            roundings,
             softcap: self.softcap,
             bias: inputs.opt_tensor(MASK)?,
             sinks: None,
@@ -227,6 +251,22 @@ impl Attention {
         let (y, scores) = call.run::<T>(cx, &q, &k, &v)?;
         let tensors = [Some(y), Some(key), Some(value), scores];
         Ok(Outputs::new(tensors.into_iter().map(|t| t.map(Value::Tensor))))
+    }
+
+    /// Queries and keys times the root of the scale, rounded.
+    fn scaled(&self, cx: &EvalCx<'_>, q: &View<'_>, k: &View<'_>, rounding: Rounding) -> Result<[Tensor; 2], OpError> {
+        let scale = self.scale.unwrap_or_else(|| 1.0 / (q.dims[3] as f32).sqrt());
+        let root = rounding.one(scale.sqrt());
+        let scaled = |x: &View<'_>| -> Result<Tensor, OpError> {
+            let data = x.data::<f32>()?;
+            let mut y = cx.uninit::<f32>(x.shape().clone())?;
+            parallel::fill(cx, &mut y, 1.0, |start, y| {
+                y.iter_mut().zip(&data[start..]).for_each(|(y, x)| *y = x * root);
+                rounding.all(y);
+            })?;
+            Ok(y.freeze())
+        };
+        Ok([scaled(q)?, scaled(k)?])
     }
 
     /// The keys that the query at a position sees, of which the first `valid` are there.

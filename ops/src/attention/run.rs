@@ -5,7 +5,8 @@ use crate::dtypes::{Number, for_numeric};
 use crate::parallel;
 use planish_ir::{EvalCx, OpError};
 use planish_kernels::attention::{self, Bias, BiasRows, Heads, Layout, Order, Stage};
-use planish_tensor::{DType, Shape, Tensor};
+use planish_kernels::rounding::Rounding;
+use planish_tensor::{DType, Element, Shape, Tensor};
 use std::ops::Range;
 
 /// A float that attention computes in.
@@ -75,6 +76,36 @@ impl<'a> View<'a> {
         }
     }
 
+    /// These heads of a tensor `[batch, position, head · feature]` that has so many in all.
+    pub fn part(tensor: &'a Tensor, all: usize, heads: Range<usize>) -> Result<View<'a>, OpError> {
+        let whole = View::new(tensor, Some(all))?;
+        let [batch, _, positions, features] = whole.dims;
+        Ok(View { offset: heads.start * features, dims: [batch, heads.len(), positions, features], ..whole })
+    }
+
+    /// The shape of the tensor.
+    pub fn shape(&self) -> &'a Shape {
+        self.tensor.shape()
+    }
+
+    /// The same places of another tensor of the same shape.
+    pub fn of<'b>(&self, tensor: &'b Tensor) -> View<'b> {
+        debug_assert_eq!(tensor.shape(), self.tensor.shape());
+        View { tensor, offset: self.offset, layout: self.layout, dims: self.dims }
+    }
+
+    /// The vector of a batch, head and position.
+    pub fn vector<'d, T>(&self, data: &'d [T], batch: usize, head: usize, position: usize) -> &'d [T] {
+        let Layout { batch: b, head: h, position: p } = self.layout;
+        let start = self.offset + batch * b + head * h + position * p;
+        &data[start..start + self.dims[3]]
+    }
+
+    /// The tensor's elements.
+    pub fn data<T: Element>(&self) -> Result<&'a [T], OpError> {
+        Ok(self.tensor.as_slice::<T>()?)
+    }
+
     fn heads<T: Real>(&self) -> Result<Heads<'a, T>, OpError> {
         let data = self.tensor.as_slice::<T>()?;
         Ok(Heads { data: data.get(self.offset..).unwrap_or_default(), layout: self.layout })
@@ -89,6 +120,8 @@ pub struct Call<'a> {
     pub softcap: f32,
     /// Booleans or numbers that broadcast to `[batch, head, query, key]`. The last axis may be shorter.
     pub bias: Option<&'a Tensor>,
+    /// What scores and weights are rounded to, and the steps of the softmax.
+    pub roundings: [Option<Rounding>; 2],
     /// A score for each head that has no value.
     pub sinks: Option<&'a [f32]>,
     /// The keys that a query sees, by batch and position.
@@ -151,6 +184,8 @@ impl Call<'_> {
             scale: self.scale.unwrap_or_else(|| 1.0 / (features as f32).sqrt()),
             softcap: self.softcap,
             bias,
+            rounding: self.roundings[0],
+            softmax_rounding: self.roundings[1],
             sinks: self.sinks,
             visible: self.visible,
         };
