@@ -15,11 +15,15 @@ mod pipeline;
 #[cfg(test)]
 mod proof;
 mod rule;
+mod weights;
 
 mod fold_constants;
+mod fuse_affine_conv;
+mod fuse_conv_affine;
 mod fuse_conv_batch_norm;
 mod fuse_gelu;
 mod fuse_layer_norm;
+mod fuse_pad_conv;
 mod merge_equal_constants;
 mod merge_equal_nodes;
 mod remove_dead_nodes;

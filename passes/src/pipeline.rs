@@ -8,8 +8,8 @@ use crate::explain::Report;
 use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
-    fold_constants, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm, merge_equal_constants, merge_equal_nodes,
-    remove_dead_nodes, remove_neutral_elements, remove_noops,
+    fold_constants, fuse_affine_conv, fuse_conv_affine, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm,
+    fuse_pad_conv, merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements, remove_noops,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -35,7 +35,17 @@ const PIPELINE: &[Pass] = &[
     merge_equal_constants::PASS,
     // Before fusions: a formula that exporters compute twice, such as x − mean(x), is then one value with two readers.
     merge_equal_nodes::PASS,
-    Pass::Rules("fuse", &[&fuse_conv_batch_norm::RULE, &fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
+    Pass::Rules(
+        "weights",
+        &[
+            &fuse_pad_conv::RULE,
+            &fuse_conv_batch_norm::RULE,
+            &fuse_conv_affine::RULE,
+            &fuse_affine_conv::RULE,
+            &fuse_affine_conv::NORM,
+        ],
+    ),
+    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
     // After the forms with scale and bias, of which the plain form is a part.
     Pass::Rules("fuse-plain", &[&fuse_layer_norm::PLAIN]),
 ];
