@@ -44,11 +44,6 @@ impl<'a> GraphBuilder<'a> {
         GraphBuilder::new(name, self.registry, HashSet::new(), HashSet::new())
     }
 
-    /// Whether the graph's message defines `name`.
-    pub(crate) fn defines(&self, name: &str) -> bool {
-        self.defined.contains(name)
-    }
-
     /// Whether `name` is the name of a graph output.
     pub(crate) fn is_output_name(&self, name: &str) -> bool {
         self.output_names.contains(name)

@@ -105,41 +105,29 @@ impl<'a> Importer<'a> {
     }
 
     /// The value that `name` stands for: `Some(None)` for a parameter that the call leaves out, `None` if there is no
-    /// such name. A value from outside becomes a capture of every graph on the way in.
-    pub(super) fn resolve(&mut self, name: &'a str) -> Result<Option<Option<ValueId>>, ImportError> {
-        let top = self.level();
-        let mut level = top;
-        let found = loop {
-            let frame = &self.frames[level];
-            if let Some(value) = frame.names.get(name) {
-                break *value;
-            }
-            let ends = match &frame.kind {
-                FrameKind::Graph(graph) => graph.builder.defines(name),
-                FrameKind::Call(_) => true,
-            };
-            if ends || level == 0 {
-                return Ok(None);
-            }
-            level -= 1;
-        };
-        let Some(mut value) = found else { return Ok(Some(None)) };
-        for inner in level + 1..=top {
-            value = self.capture(inner, name, value)?;
-        }
-        Ok(Some(Some(value)))
+    /// such name. What a graph takes from outside is captured before its nodes are imported, so names are looked for in
+    /// the current frame only.
+    pub(super) fn resolve(&self, name: &str) -> Option<Option<ValueId>> {
+        self.frames.last()?.names.get(name).copied()
     }
 
-    /// Makes `outer`, a value of the frame around it, a capture of the graph at `level`.
-    fn capture(&mut self, level: usize, name: &'a str, outer: ValueId) -> Result<ValueId, ImportError> {
-        let around = &self.graph_frame_at(level - 1).builder.graph;
+    /// Lets `name` stand, in the graph that has just been begun, for `outer`, a value of the frame around it. Names for
+    /// the same value come one after the other.
+    pub(super) fn capture(&mut self, name: &'a str, outer: ValueId) -> Result<(), ImportError> {
+        let level = self.level();
+        let around = &self.graph_frame_at(level.saturating_sub(1)).builder.graph;
         let (outer_name, ty) = (around.value_name(outer).to_owned(), around.fact(outer).ty.clone());
-        let graph = self.graph_frame_at(level);
-        let own_name = graph.builder.fresh(&outer_name);
-        let value = graph.builder.graph.add_capture(&own_name, ty)?;
-        graph.captured.push(outer);
-        self.frames[level].names.insert(name, Some(value));
-        Ok(value)
+        let GraphFrame { builder, captured } = self.graph_frame_at(level);
+        let last = builder.graph.captures().next_back();
+        let value = match last {
+            Some(last) if captured.last() == Some(&outer) => last,
+            _ => {
+                captured.push(outer);
+                let own_name = builder.fresh(&outer_name);
+                builder.graph.add_capture(&own_name, ty)?
+            }
+        };
+        self.define(name, Some(value))
     }
 
     /// The name in the graph of the value that the current frame's nodes call `name`.

@@ -81,7 +81,7 @@ impl<'a> Importer<'a> {
         }
         let mut results = Vec::with_capacity(function.output.len());
         for name in &function.output {
-            match self.resolve(name)? {
+            match self.resolve(name) {
                 Some(Some(value)) => results.push(value),
                 _ => return Err(ImportError::invalid(format!("no node makes the output {name:?}"))),
             }

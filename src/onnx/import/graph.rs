@@ -18,6 +18,9 @@ pub(super) struct Body {
     pub(super) captured: Vec<ValueId>,
 }
 
+/// What a body reads from the frame around it: its names, and the values that they stand for there.
+type Outside<'a> = Vec<(&'a str, Option<ValueId>)>;
+
 /// Every name that a graph defines: inputs, initializers, outputs of nodes.
 pub(super) fn defined_names(graph: &GraphProto) -> impl Iterator<Item = &str> {
     let inputs = graph.input.iter().map(|input| input.name.as_str());
@@ -68,7 +71,7 @@ impl<'a> Importer<'a> {
         initializers: Vec<Tensor>,
         opsets: Rc<Opsets<'a>>,
     ) -> Result<(Graph, Vec<String>), ImportError> {
-        let finished = self.graph(proto, initializers, opsets)?;
+        let finished = self.graph(proto, initializers, Vec::new(), opsets)?;
         Ok(finished.builder.finish())
     }
 
@@ -80,17 +83,35 @@ impl<'a> Importer<'a> {
         }
         let initializers = self.initializers(proto)?;
         let opsets = Rc::clone(&self.frame().opsets);
-        let finished =
-            self.graph(proto, initializers, opsets).map_err(|e| e.at(format_args!("graph {:?}", proto.name)))?;
+        let outside = self.read_outside(proto)?;
+        let finished = self
+            .graph(proto, initializers, outside, opsets)
+            .map_err(|e| e.at(format_args!("graph {:?}", proto.name)))?;
         let (graph, warnings) = finished.builder.finish();
         self.builder().warn(warnings);
         Ok(Body { graph: Arc::new(graph), captured: finished.captured })
+    }
+
+    /// The values of the current frame that a body reads, with the body's names for them, in the order of their own
+    /// names: the captures of a graph do not depend on the order of its nodes.
+    fn read_outside(&mut self, body: &'a GraphProto) -> Result<Outside<'a>, ImportError> {
+        let mut outside = Vec::new();
+        for name in order::free_names(body, 0)? {
+            if let Some(value) = self.resolve(name) {
+                outside.push((name, value));
+            }
+        }
+        let graph = &self.builder().graph;
+        let name_of = |value: &Option<ValueId>| value.map_or("", |value| graph.value_name(value));
+        outside.sort_by(|(a, v), (b, w)| (name_of(v), a).cmp(&(name_of(w), b)));
+        Ok(outside)
     }
 
     fn graph(
         &mut self,
         proto: &'a GraphProto,
         initializers: Vec<Tensor>,
+        outside: Outside<'a>,
         opsets: Rc<Opsets<'a>>,
     ) -> Result<GraphFrame<'a>, ImportError> {
         let output_names = proto.output.iter().map(|output| output.name.as_str()).collect();
@@ -100,6 +121,12 @@ impl<'a> Importer<'a> {
         let kind = FrameKind::Graph(Box::new(GraphFrame { builder, captured: Vec::new() }));
         let infos = proto.value_info.iter().chain(&proto.output).map(|info| (info.name.as_str(), info)).collect();
         self.frames.push(Frame { names: HashMap::new(), value_info: infos, opsets, kind });
+        for (name, value) in outside {
+            match value {
+                Some(value) => self.capture(name, value)?,
+                None => self.define(name, None)?,
+            }
+        }
         self.inputs_and_constants(proto, initializers)?;
         let names = &self.frame().names;
         for index in order::topological_order(&proto.node, |name| names.contains_key(name))? {
@@ -155,7 +182,7 @@ impl<'a> Importer<'a> {
             let name = output.name.as_str();
             let place = format_args!("graph output {name:?}").to_string();
             let declared = self.declared_type(output).map_err(|e| e.at(&place))?;
-            let value = match self.resolve(name)? {
+            let value = match self.resolve(name) {
                 Some(Some(value)) => value,
                 _ => return Err(ImportError::invalid("no node makes it").at(place)),
             };

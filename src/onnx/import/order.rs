@@ -76,7 +76,8 @@ fn free_names_of_bodies(node: &NodeProto, depth: usize) -> Result<HashSet<&str>,
     Ok(names)
 }
 
-fn free_names(graph: &GraphProto, depth: usize) -> Result<HashSet<&str>, ImportError> {
+/// Names that a graph reads and does not define.
+pub(super) fn free_names(graph: &GraphProto, depth: usize) -> Result<HashSet<&str>, ImportError> {
     if depth > MAX_SUBGRAPH_DEPTH {
         return Err(ImportError::limit(format!("graphs are nested deeper than {MAX_SUBGRAPH_DEPTH}")));
     }

@@ -198,12 +198,12 @@ fn bodies_capture_what_they_read_from_outside() {
     let graph = imported(21, main);
     let id = graph.operators().next().unwrap().0;
     let names: Vec<&str> = graph.node_inputs(id).iter().map(|v| graph.value_name(v.unwrap())).collect();
-    assert_eq!(names, ["c", "x", "c", "x", "c"]);
+    assert_eq!(names, ["c", "c", "x", "c", "x"]);
     assert_eq!(graph.node(id).num_captures(), 4);
     let body = graph.bodies()[0].clone();
-    assert_eq!(body.captures().map(|v| body.value_name(v).to_owned()).collect::<Vec<_>>(), ["x", "c"]);
+    assert_eq!(body.captures().map(|v| body.value_name(v).to_owned()).collect::<Vec<_>>(), ["c", "x"]);
     let inner = graph.bodies()[2].clone();
-    assert_eq!(inner.captures().map(|v| inner.value_name(v).to_owned()).collect::<Vec<_>>(), ["x", "t"]);
+    assert_eq!(inner.captures().map(|v| inner.value_name(v).to_owned()).collect::<Vec<_>>(), ["t", "x"]);
 }
 
 #[test]
