@@ -1,11 +1,14 @@
 //! Inputs made up for a model that comes without data: deterministic, valid for their dtype.
 
 use planish_ir::Type;
-use planish_tensor::{DType, Memory, PayloadError, Shape, ShapeError, Tensor, bf16, f16};
+use planish_tensor::{DType, Memory, PayloadError, Shape, ShapeError, Tensor, TensorMut, bf16, f16};
 
 /// A tensor for an input of type `ty`: standard normal numbers for floats, small non-negative integers, random bools.
 /// `dim` gives the extent of a dimension that is not a number. `None` where `ty` is no tensor of a known dtype and rank.
+///
+/// A model can declare any shape, so the tensor is charged to `memory` before it is made.
 pub fn generate_input(
+    memory: &Memory,
     ty: &Type,
     seed: u64,
     dim: &dyn Fn(&planish_ir::Dim) -> usize,
@@ -14,7 +17,7 @@ pub fn generate_input(
     let extents: Vec<usize> =
         dims.iter().map(|d| d.as_known().and_then(|v| usize::try_from(v).ok()).unwrap_or_else(|| dim(d))).collect();
     Some(match Shape::new(&extents) {
-        Ok(shape) => fill(dtype, shape, seed),
+        Ok(shape) => fill(memory, dtype, shape, seed),
         Err(error) => Err(too_large(dtype, &error)),
     })
 }
@@ -23,19 +26,27 @@ fn too_large(dtype: DType, _error: &ShapeError) -> PayloadError {
     PayloadError::Size { dtype, shape: Shape::scalar(), expected: usize::MAX, got: 0 }
 }
 
-fn fill(dtype: DType, shape: Shape, seed: u64) -> Result<Tensor, PayloadError> {
+fn fill(memory: &Memory, dtype: DType, shape: Shape, seed: u64) -> Result<Tensor, PayloadError> {
     let mut random = SplitMix(seed);
     let count = shape.num_elements();
     macro_rules! of {
         ($($dtype:ident: $make:expr),* $(,)?) => {
             match dtype {
-                $(DType::$dtype => Tensor::new(shape, &(0..count).map(|_| $make(&mut random)).collect::<Vec<_>>()),)*
-                DType::String => Tensor::from_strings(shape, (0..count).map(|_| random.below(10).to_string()).collect()),
-                packed if packed.is_packed() => {
-                    let codes: Vec<u8> = (0..count).map(|_| random.below(2) as u8).collect();
-                    Tensor::from_codes(Memory::global(), packed, shape, &codes)
+                $(DType::$dtype => {
+                    let mut tensor = TensorMut::zeros(memory, shape)?;
+                    tensor.iter_mut().for_each(|element| *element = $make(&mut random));
+                    Ok(tensor.freeze())
+                })*
+                DType::String => {
+                    let _charged = memory.reserve(count.saturating_mul(2 * size_of::<String>()))?;
+                    Tensor::from_strings(shape, (0..count).map(|_| random.below(10).to_string()).collect())
                 }
-                other => Tensor::zeros(Memory::global(), other, shape),
+                packed if packed.is_packed() => {
+                    let _charged = memory.reserve(count)?;
+                    let codes: Vec<u8> = (0..count).map(|_| random.below(2) as u8).collect();
+                    Tensor::from_codes(memory, packed, shape, &codes)
+                }
+                other => Tensor::zeros(memory, other, shape),
             }
         };
     }

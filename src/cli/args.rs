@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use planish_ir::{Dim, Graph};
 use planish_kernels::Isa;
 use planish_runtime::{RunOptions, Session, SessionOptions, generate_input};
-use planish_tensor::{Memory, Value};
+use planish_tensor::{Memory, PayloadError, Value};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,6 +137,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// The most that generated inputs may take unless `--max-memory` says otherwise.
+const MAX_GENERATED_BYTES: usize = 4 << 30;
+
 /// Where a command takes its inputs from.
 #[derive(Args, Clone, Debug)]
 pub struct InputArgs {
@@ -200,13 +203,17 @@ impl InputArgs {
         if !unbound.is_empty() {
             common.note(&format!("note: dimensions {} are {extent}; set them with --dim NAME=N", unbound.join(", ")));
         }
+        let memory = Memory::with_limit(common.max_memory.unwrap_or(MAX_GENERATED_BYTES));
         for (seed, slot) in (self.seed..).zip(missing) {
             let extent =
                 |dim: &Dim| dim.eval(&|name| bind(name).or(Some(extent))).and_then(|v| v.try_into().ok()).unwrap_or(1);
-            let tensor = generate_input(&slot.ty, seed, &extent).ok_or_else(|| {
+            let tensor = generate_input(&memory, &slot.ty, seed, &extent).ok_or_else(|| {
                 Failure::usage(format!("input {:?} ({}) cannot be generated; give it with --data", slot.name, slot.ty))
             })?;
-            let tensor = tensor.map_err(|e| Failure::bad(format!("input {:?}: {e}", slot.name)))?;
+            let tensor = tensor.map_err(|e| {
+                let text = format!("input {:?}: {e}", slot.name);
+                if matches!(e, PayloadError::Memory(_)) { Failure::limit(text) } else { Failure::bad(text) }
+            })?;
             set.inputs.push((slot.name.clone(), Value::Tensor(tensor)));
         }
         Ok(())

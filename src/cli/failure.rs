@@ -46,6 +46,11 @@ impl Failure {
         Failure::Usage(Message::new(text))
     }
 
+    /// A limit that was hit.
+    pub fn limit(text: impl Into<String>) -> Failure {
+        Failure::Limit(Message::new(text))
+    }
+
     /// The same with what to do next.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         let with = |message: Message| Message { hint: Some(hint.into()), ..message };
