@@ -1,7 +1,8 @@
 //! A graph as steps in order.
 
 use crate::{RunError, SessionError};
-use planish_ir::{EvalCx, Graph, GraphError, Inputs, NodeId, NodeKind, Op, OpError, RunBody, ValueId};
+use planish_ir::{EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
+use planish_ir::{Op, OpError, Outputs, RunBody, ValueId};
 use planish_tensor::{Tensor, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -29,6 +30,17 @@ struct Step {
     reads: Reads,
     /// The slot of each output; `None` where nobody reads it.
     writes: SmallVec<[Option<usize>; 2]>,
+    /// What `op` has packed and no longer reads.
+    packed: Vec<Packed>,
+}
+
+/// A constant that an operator has packed into a form of its own.
+#[derive(Debug)]
+struct Packed {
+    /// The input that it was.
+    input: usize,
+    fact: Fact,
+    num_bytes: u64,
 }
 
 /// What a step reads; `None` for an absent optional input.
@@ -106,8 +118,14 @@ impl Plan {
                 .op
                 .prepare(cx, &constants)
                 .map_err(|source| SessionError::Prepare { node: step.node.clone(), source })?;
-            drop(constants);
             let Some(prepared) = prepared else { continue };
+            let packed = |&input: &usize| {
+                let tensor = constants.get(input).copied().flatten()?;
+                let fact = Fact::of_type(Fact::constant(tensor.clone()).ty);
+                Some(Packed { input, fact, num_bytes: tensor.num_bytes() as u64 })
+            };
+            step.packed = prepared.dropped.iter().filter_map(packed).collect();
+            drop(constants);
             step.op = prepared.op;
             for index in prepared.dropped {
                 let Some(read) = step.reads.get_mut(index).and_then(Option::take) else { continue };
@@ -175,7 +193,14 @@ impl Step {
             .and_then(|o| Some((o, o.op()?)))
             .ok_or_else(|| GraphError::Broken(format!("node {:?} cannot run", graph.describe(id))))?;
         let writes = graph.node_outputs(id).map(|v| slots.0.get(&v).copied()).collect();
-        Ok(Step { node: graph.describe(id), operator: operator.full_name(), op: op.clone(), reads, writes })
+        Ok(Step {
+            node: graph.describe(id),
+            operator: operator.full_name(),
+            op: op.clone(),
+            reads,
+            writes,
+            packed: Vec::new(),
+        })
     }
 
     fn eval_profiled(
@@ -183,9 +208,14 @@ impl Step {
         cx: &mut EvalCx<'_>,
         inputs: Inputs,
         profile: &mut Vec<NodeProfile>,
-    ) -> Result<planish_ir::Outputs, OpError> {
-        use planish_ir::{Fact, Facts, Outputs};
-        let known: Vec<Option<Fact>> = (0..inputs.len()).map(|i| inputs.get(i).map(Fact::of_value)).collect();
+    ) -> Result<Outputs, OpError> {
+        let mut known: Vec<Option<Fact>> = (0..inputs.len()).map(|i| inputs.get(i).map(Fact::of_value)).collect();
+        let bytes_packed = self.packed.iter().map(|packed| packed.num_bytes).sum::<u64>();
+        for packed in &self.packed {
+            if let Some(input) = known.get_mut(packed.input) {
+                *input = Some(packed.fact.clone());
+            }
+        }
         let start = Instant::now();
         let outputs = self.op.eval(cx, inputs)?.into_values();
         let time = start.elapsed();
@@ -198,7 +228,7 @@ impl Step {
             operator: self.operator.clone(),
             time,
             macs: u64::try_from(macs).unwrap_or(0),
-            bytes: tensors.map(|t| t.num_bytes() as u64).sum(),
+            bytes: bytes_packed + tensors.map(|t| t.num_bytes() as u64).sum::<u64>(),
             output: made.first().map(|f| f.ty.to_string()).unwrap_or_default(),
         });
         Ok(Outputs::new(outputs))
