@@ -5,6 +5,9 @@ use planish_ir::{EvalCx, OpError};
 /// The most elements between two looks at the deadline and the cancel token.
 const TILE: usize = 1 << 16;
 
+/// The longest, by the cost estimate, between two looks at the deadline and the cancel token.
+const TILE_NS: f64 = 1e6;
+
 /// Calls `f(start, piece)` for consecutive pieces of `y` that cover it, `start` being the index in `y` of a piece's first
 /// element. `ns_per_element` is the cost estimate that decides how many threads share the work. Pieces begin and end at
 /// multiples of `unit` elements, of which `y` holds a whole number.
@@ -21,7 +24,8 @@ pub fn fill_units<T: Send>(
     }
     let units = y.len().div_ceil(unit);
     let tasks = cx.threads.split(units, ns_per_element * unit as f64);
-    let tile = units.div_ceil(tasks).min((TILE / unit).max(1)) * unit;
+    let affordable = (TILE_NS / (ns_per_element * unit as f64)) as usize;
+    let tile = units.div_ceil(tasks).min(TILE / unit).min(affordable).max(1) * unit;
     cx.threads.for_each_chunk_mut(y, tile, |index, piece| {
         if cx.check().is_ok() {
             f(index * tile, piece);
@@ -61,6 +65,13 @@ mod tests {
                 assert!(y.iter().enumerate().all(|(i, &y)| i == y));
             }
         }
+    }
+
+    #[test]
+    fn costly_elements_make_small_pieces() {
+        let cx = EvalCx::unlimited(&Interpreter);
+        fill(&cx, &mut [0; 100], 1e6, |_, piece| assert!(piece.len() == 1)).unwrap();
+        fill(&cx, &mut [0; 100], 1e9, |_, piece| assert_eq!(piece.len(), 1)).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Models that reach for files they have no business with, in folders made for them.
 
 use super::build::{Net, op, tensor};
-use super::{Answer, LIMIT, LIMIT_BYTES, judge};
+use super::{Answer, LIMITS, judge};
 use planish::DType::{F32, String as Text};
 use planish::ImportErrorKind::{External, Invalid, Io};
 use planish::onnx::import_file;
@@ -65,12 +65,12 @@ pub fn failures() -> Vec<String> {
             let file = folder.join(&name).with_extension("onnx");
             let net = Net::new().initializer(tensor).node(op("Shape", "w", "y")).outputs("y");
             fs::write(&file, net.bytes()).expect("the folder is writable");
-            judge(&name, expected, LIMIT, LIMIT_BYTES, move |options| import_file(&file, options))
+            judge(&name, expected, LIMITS, move |options| import_file(&file, options))
         })
         .collect();
     let absent = folder.join("absent.onnx");
     let read = move |options: &_| import_file(&absent, options);
-    wrong.extend(judge("external_model_absent", Answer::Import(Io), LIMIT, LIMIT_BYTES, read));
+    wrong.extend(judge("external_model_absent", Answer::Import(Io), LIMITS, read));
     let outside = fs::read(folder.join("../outside")).expect("the file is there");
     assert_eq!(outside, [7; 16], "a file outside was changed");
     wrong

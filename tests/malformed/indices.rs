@@ -197,7 +197,7 @@ fn shapes() -> Vec<Case> {
         ),
         on("shape_reduce_of_no_axis", BAD, shape(&[2]), op("ReduceSum", "x s", "y")),
         on("shape_reduce_of_one_axis_twice", BAD, shape(&[0, -2]), op("ReduceSum", "x s", "y")),
-        on("shape_reduce_max_of_nothing", BAD, |n| n.initializer(tensor("e", I64, &[0])), op("ReduceMax", "e", "y")),
+        on("shape_reduce_max_of_nothing", Runs, |n| n.initializer(tensor("e", I64, &[0])), op("ReduceMax", "e", "y")),
         on("shape_arg_max_of_nothing", BAD, |n| n.floats("e", &[0], &[]), op("ArgMax", "e", "y")),
         on(
             "shape_concat_of_other_ranks",
@@ -251,7 +251,7 @@ fn integers() -> Vec<Case> {
         on("integer_product_overflowing", Runs, pair(i64::MAX, i64::MIN), op("Mul", "a b", "y")),
         on("integer_negation_of_least", Runs, pair(i64::MIN, 0), op("Neg", "a", "y")),
         on("integer_magnitude_of_least", Runs, pair(i64::MIN, 0), op("Abs", "a", "y")),
-        on("integer_power_negative", Runs, pair(0, -1), op("Pow", "a b", "y")),
+        on("integer_power_negative", BAD, pair(0, -1), op("Pow", "a b", "y")),
         on("integer_power_overflowing", Runs, pair(i64::MAX, i64::MAX), op("Pow", "a b", "y")),
         on(
             "integer_shift_by_more_than_the_width",

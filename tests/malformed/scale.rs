@@ -1,13 +1,15 @@
 //! Files that are sound but very long: what they take may grow with their length, not faster.
 
 use super::build::{Net, Node, op};
-use super::{Answer, judge};
+use super::{Answer, Limits, judge};
 use bytes::Bytes;
 use planish::DType::F32;
 use planish::onnx::import_bytes;
 use std::time::Duration;
 
 const LENGTH: usize = 20_000;
+
+const LIMITS: Limits = Limits { time: Duration::from_secs(5), timeout: Duration::from_secs(4), bytes: 256 << 20 };
 
 /// What is wrong with the answers.
 pub fn failures() -> Vec<String> {
@@ -32,7 +34,7 @@ pub fn failures() -> Vec<String> {
     ];
     let judged = files.into_iter().filter_map(|(name, bytes)| {
         let load = move |options: &_| import_bytes(Bytes::from(bytes), options);
-        judge(name, Answer::Runs, Duration::from_secs(5), 256 << 20, load)
+        judge(name, Answer::Runs, LIMITS, load)
     });
     judged.collect()
 }

@@ -18,28 +18,28 @@ pub fn cases() -> Vec<Case> {
     };
     let texts = || TensorProto { string_data: vec!["a".into()], ..tensor("w", Text, &[1]) };
     vec![
-        case("type_relu_of_strings", Import(Invalid), unary(of(Text), "Relu")),
-        case("type_relu_of_bools", Import(Invalid), unary(of(Bool), "Relu")),
-        case("type_relu_of_complex_numbers", Import(Invalid), unary(of(Complex64), "Relu")),
-        case("type_relu_of_8_bit_floats", Import(Invalid), unary(of(F8E4M3FN), "Relu")),
-        case("type_not_of_floats", Import(Invalid), unary(of(F32), "Not")),
-        case("type_sequence_length_of_a_tensor", Import(Invalid), unary(of(F32), "SequenceLength")),
-        case("type_sum_of_two_dtypes", Import(Invalid), {
+        case("type_relu_of_strings", Session(Refusal::Unsupported), unary(of(Text), "Relu")),
+        case("type_relu_of_bools", Session(Refusal::Unsupported), unary(of(Bool), "Relu")),
+        case("type_relu_of_complex_numbers", Session(Refusal::Unsupported), unary(of(Complex64), "Relu")),
+        case("type_relu_of_8_bit_floats", Session(Refusal::Unsupported), unary(of(F8E4M3FN), "Relu")),
+        case("type_not_of_floats", Session(Refusal::Unsupported), unary(of(F32), "Not")),
+        case("type_sequence_length_of_a_tensor", Session(Refusal::Unsupported), unary(of(F32), "SequenceLength")),
+        case("type_sum_of_two_dtypes", Session(Refusal::Unsupported), {
             of(F32).input("z", I64, &[2]).node(op("Add", "x z", "y")).outputs("y").bytes()
         }),
-        case("type_where_of_number_conditions", Import(Invalid), {
+        case("type_where_of_number_conditions", Session(Refusal::Unsupported), {
             of(F32).node(op("Where", "x x x", "y")).outputs("y").bytes()
         }),
-        case("type_reshape_to_a_float_shape", Import(Invalid), {
+        case("type_reshape_to_a_float_shape", Session(Refusal::Unsupported), {
             of(F32).node(op("Reshape", "x x", "y")).outputs("y").bytes()
         }),
-        case("type_if_on_a_float", Import(Invalid), {
+        case("type_if_on_a_float", Session(Refusal::Unsupported), {
             of(F32).floats("w", &[1], &[0.0]).node(if_on("x")).outputs("y").bytes()
         }),
-        case("type_matmul_of_strings", Import(Invalid), {
+        case("type_matmul_of_strings", Session(Refusal::Unsupported), {
             Net::new().initializer(texts()).node(op("MatMul", "w w", "y")).outputs("y").bytes()
         }),
-        case("type_reshape_to_strings", Import(Invalid), {
+        case("type_reshape_to_strings", Session(Refusal::Unsupported), {
             of(F32).initializer(texts()).node(op("Reshape", "x w", "y")).outputs("y").bytes()
         }),
         case("type_of_unknown_dtype", Import(Invalid), {
@@ -50,7 +50,7 @@ pub fn cases() -> Vec<Case> {
             let map = type_proto::Map { key_type: F32.to_onnx(), value_type: Some(tensor_type(F32, &[]).into()) };
             declared(TypeProto { value: Some(type_proto::Value::MapType(map.into())), ..TypeProto::default() })
         }),
-        case("type_sequence_where_a_tensor_must_be", Import(Invalid), declared(sequences(1))),
+        case("type_sequence_where_a_tensor_must_be", Session(Refusal::Unsupported), declared(sequences(1))),
         case("type_nested_40_deep", Import(Limit), declared(sequences(40))),
         case("type_contradicts_what_is_made", Runs, {
             of(F32).node(op("Relu", "x", "y")).graph(|g| g.output.push(value("y", tensor_type(I64, &[7])))).bytes()
