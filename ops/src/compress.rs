@@ -43,6 +43,10 @@ impl Op for Compress {
     fn eval(&self, cx: &mut EvalCx<'_>, mut inputs: Inputs) -> Result<Outputs, OpError> {
         let mut x = inputs.take_tensor(0)?;
         let condition = inputs.slice::<bool>(1)?;
+        let rank = inputs.tensor(1)?.rank();
+        if rank != 1 {
+            return Err(OpError::invalid(format!("the condition: expected rank 1, got {rank}")));
+        }
         let axis = match self.axis {
             Some(axis) => axis.resolve(x.rank())?,
             None => {

@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// Operators that planish cannot run: all of them.
+    /// Operators that planish cannot run, and inputs of types that they do not take: all of them.
     Unsupported(Vec<Unsupported>),
     /// The graph breaks a promise that graphs give.
     Graph(GraphError),

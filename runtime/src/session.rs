@@ -2,7 +2,7 @@
 
 pub use crate::plan::NodeProfile;
 use crate::plan::PlanSet;
-use crate::{RunError, SessionError, unsupported};
+use crate::{RunError, SessionError, Unsupported, unsupported};
 use planish_ir::{CancelToken, EvalCx, Graph, Interpreter, Type};
 use planish_kernels::Threads;
 use planish_tensor::{Memory, Value};
@@ -63,7 +63,8 @@ impl Session {
     /// Plans `graph`, whose facts are inferred, and packs its weights. The graph is taken so that constants can be freed
     /// as soon as they are packed.
     pub fn new(mut graph: Graph, options: &SessionOptions) -> Result<Session, SessionError> {
-        let missing = unsupported(&graph);
+        let mut missing = unsupported(&graph);
+        missing.extend(graph.check_types().into_iter().map(Unsupported::from));
         if !missing.is_empty() {
             return Err(SessionError::Unsupported(missing));
         }

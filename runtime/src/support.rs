@@ -1,6 +1,6 @@
 //! What of a graph planish cannot run: all of it at once.
 
-use planish_ir::{Graph, Implementation};
+use planish_ir::{Graph, Implementation, TypeProblem};
 use std::fmt;
 
 /// A node that planish cannot run.
@@ -17,6 +17,12 @@ pub struct Unsupported {
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {:?} ({}): {}", self.node, self.operator, self.reason)
+    }
+}
+
+impl From<TypeProblem> for Unsupported {
+    fn from(problem: TypeProblem) -> Unsupported {
+        Unsupported { node: problem.node, operator: problem.operator, reason: problem.message }
     }
 }
 

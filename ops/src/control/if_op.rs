@@ -34,7 +34,13 @@ impl Define for If {
             }
             Ok(graph.clone())
         };
-        Ok(If { else_branch: branch("else_branch")?, then_branch: branch("then_branch")? })
+        let (else_branch, then_branch) = (branch("else_branch")?, branch("then_branch")?);
+        let counts = [&else_branch, &then_branch].map(|graph| graph.outputs().len());
+        if counts[0] != counts[1] {
+            let [a, b] = counts;
+            return Err(AttributeError::invalid(format!("\"else_branch\" has {a} outputs, \"then_branch\" {b}")));
+        }
+        Ok(If { else_branch, then_branch })
     }
 }
 
