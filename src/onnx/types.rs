@@ -4,7 +4,8 @@ use crate::onnx::error::ImportError;
 use crate::onnx::proto::tensor_shape_proto::{self, Dimension};
 use crate::onnx::proto::{TensorShapeProto, TypeProto, type_proto};
 use crate::onnx::tensor::dtype_from_code;
-use planish_ir::{Dim, Type};
+use planish_ir::{Dim, INTEGERS, STRING, Type};
+use planish_tensor::DType;
 use std::collections::HashMap;
 
 /// The deepest nesting of sequences, optionals and maps in one type.
@@ -41,9 +42,7 @@ impl TypeReader {
             }
             Some(type_proto::Value::SequenceType(sequence)) => Type::Sequence(nested(&sequence.elem_type)?),
             Some(type_proto::Value::OptionalType(optional)) => Type::Optional(nested(&optional.elem_type)?),
-            Some(type_proto::Value::MapType(map)) => {
-                Type::Map(dtype_from_code(map.key_type)?, nested(&map.value_type)?)
-            }
+            Some(type_proto::Value::MapType(map)) => Type::Map(read_key_type(map.key_type)?, nested(&map.value_type)?),
             Some(type_proto::Value::SparseTensorType(_) | type_proto::Value::OpaqueType(_)) => Type::Unknown,
         })
     }
@@ -58,6 +57,16 @@ impl TypeReader {
             },
             _ => Dim::unknown(),
         }
+    }
+}
+
+/// The type of a map's keys: an integer or string.
+fn read_key_type(code: i32) -> Result<DType, ImportError> {
+    let dtype = dtype_from_code(code)?;
+    if INTEGERS.or(STRING).contains(dtype) {
+        Ok(dtype)
+    } else {
+        Err(ImportError::invalid(format!("expected keys of integers or strings, got {dtype}")))
     }
 }
 

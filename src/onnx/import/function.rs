@@ -51,7 +51,10 @@ impl<'a> Importer<'a> {
                 Some(name) if !name.is_empty() => self.read(index, name)?,
                 _ => None,
             };
-            names.insert(parameter.as_str(), value);
+            if names.insert(parameter.as_str(), value).is_some() {
+                let function = describe(function);
+                return Err(ImportError::invalid(format!("two inputs of function {function} are named {parameter:?}")));
+            }
         }
         let call = CallFrame {
             function,

@@ -8,7 +8,7 @@ use crate::onnx::proto::{GraphProto, SparseTensorProto, StringStringEntryProto, 
 use crate::onnx::tensor::{dense_from_sparse, tensor_from_proto};
 use planish_ir::{Graph, Type, ValueId};
 use planish_tensor::Tensor;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -144,10 +144,13 @@ impl<'a> Importer<'a> {
         let dense = proto.initializer.iter().map(|t| (t.name.as_str(), t.doc_string.as_str(), &t.metadata_props[..]));
         let sparse = proto.sparse_initializer.iter().map(|t| (sparse_name(t), "", &[][..]));
         let constants: Vec<_> = dense.chain(sparse).collect();
-        let with_default: HashSet<&str> = constants.iter().map(|(name, ..)| *name).collect();
-        for input in proto.input.iter().filter(|input| !with_default.contains(input.name.as_str())) {
-            let place = format_args!("graph input {:?}", input.name).to_string();
-            self.input(input).map_err(|e| e.at(place))?;
+        let defaults: HashMap<&str, &Tensor> = constants.iter().map(|(name, ..)| *name).zip(&initializers).collect();
+        for input in &proto.input {
+            let imported = match defaults.get(input.name.as_str()) {
+                Some(default) => self.check_default(input, default),
+                None => self.input(input),
+            };
+            imported.map_err(|e| e.at(format_args!("graph input {:?}", input.name)))?;
         }
         for ((name, doc, metadata), tensor) in constants.into_iter().zip(initializers) {
             let value = self.builder().graph.add_constant(name, tensor);
@@ -194,5 +197,17 @@ impl<'a> Importer<'a> {
     /// The type that the file declares for a value.
     pub(super) fn declared_type(&mut self, info: &ValueInfoProto) -> Result<Type, ImportError> {
         info.r#type.as_ref().map_or(Ok(Type::Unknown), |proto| self.types.read(proto))
+    }
+
+    /// Refuses an initializer of another dtype than the input whose default it is.
+    fn check_default(&mut self, input: &ValueInfoProto, default: &Tensor) -> Result<(), ImportError> {
+        match self.declared_type(input)? {
+            Type::Unknown => Ok(()),
+            declared if declared.dtype().is_some_and(|dtype| dtype == default.dtype()) => Ok(()),
+            declared => {
+                let got = default.dtype();
+                Err(ImportError::invalid(format!("expected {declared}, got an initializer of {got}")))
+            }
+        }
     }
 }
