@@ -26,7 +26,9 @@ fn outputs(model: Model, path: &Path) -> Vec<Value> {
     let session = model.into_session(&SessionOptions::default()).unwrap();
     let inputs: Vec<NamedType> =
         session.inputs().iter().map(|i| NamedType { name: i.name.clone(), ty: i.ty.clone() }).collect();
-    let data = DataSet::read(&path.with_file_name("test_data_set_0"), &inputs, &[]).unwrap();
+    let outputs: Vec<NamedType> =
+        session.outputs().iter().map(|o| NamedType { name: o.name.clone(), ty: o.ty.clone() }).collect();
+    let data = DataSet::read(&path.with_file_name("test_data_set_0"), &inputs, &outputs).unwrap();
     session.run(data.inputs.iter().map(|(name, value)| (name.as_str(), value.clone())), &RunOptions::default()).unwrap()
 }
 

@@ -9,6 +9,7 @@ mod opset;
 pub use file::save;
 
 use crate::model::Model;
+use crate::onnx::import::UNNAMED;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto,
@@ -182,7 +183,7 @@ impl Writer {
         let order = graph.topological_order()?;
         let scope = name_values(graph, &order, around);
         let mut proto = GraphProto {
-            name: if graph.name.is_empty() { "graph".to_owned() } else { graph.name.clone() },
+            name: if graph.name.is_empty() { UNNAMED.to_owned() } else { graph.name.clone() },
             doc_string: graph.doc.clone(),
             metadata_props: entries(&graph.metadata),
             ..GraphProto::default()

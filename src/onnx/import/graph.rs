@@ -18,6 +18,9 @@ pub(super) struct Body {
     pub(super) captured: Vec<ValueId>,
 }
 
+/// What a graph without a name is called: the standard demands one.
+pub(crate) const UNNAMED: &str = "graph";
+
 /// What a body reads from the frame around it: its names, and the values that they stand for there.
 type Outside<'a> = Vec<(&'a str, Option<ValueId>)>;
 
@@ -115,7 +118,8 @@ impl<'a> Importer<'a> {
         opsets: Rc<Opsets<'a>>,
     ) -> Result<GraphFrame<'a>, ImportError> {
         let output_names = proto.output.iter().map(|output| output.name.as_str()).collect();
-        let mut builder = GraphBuilder::new(&proto.name, self.registry, defined_names(proto).collect(), output_names);
+        let name = if proto.name.is_empty() { UNNAMED } else { &proto.name };
+        let mut builder = GraphBuilder::new(name, self.registry, defined_names(proto).collect(), output_names);
         builder.graph.doc.clone_from(&proto.doc_string);
         builder.graph.metadata = pairs(&proto.metadata_props);
         let kind = FrameKind::Graph(Box::new(GraphFrame { builder, captured: Vec::new() }));

@@ -25,6 +25,7 @@ use crate::onnx::types::TypeReader;
 use crate::onnx::wire;
 use bytes::Bytes;
 use frame::{Frame, Opsets};
+pub(crate) use graph::UNNAMED;
 use planish_ir::Registry;
 use planish_ops::StandardRegistry;
 use planish_tensor::{Memory, map_file, read_file};
