@@ -227,9 +227,10 @@ impl Writer {
         let inputs = graph.node_inputs(id);
         let (own, captured) = inputs.split_at(inputs.len() - node.num_captures());
         let captured: Vec<String> = captured.iter().flatten().map(|&v| scope.name(v)).collect();
+        let fewest_inputs = operator.schema().map_or(0, |schema| schema.input_arity().0);
         let mut message = NodeProto {
-            input: trimmed(own.iter().map(|v| v.map_or_else(String::new, |v| scope.name(v))).collect()),
-            output: trimmed(graph.node_outputs(id).map(|v| scope.name(v)).collect()),
+            input: trimmed(own.iter().map(|v| v.map_or_else(String::new, |v| scope.name(v))).collect(), fewest_inputs),
+            output: trimmed(graph.node_outputs(id).map(|v| scope.name(v)).collect(), 0),
             name: node.name.clone(),
             op_type: operator.name.clone(),
             domain: operator.domain.clone(),
@@ -353,9 +354,9 @@ fn value_info(graph: &Graph, value: ValueId, name: &str) -> ValueInfoProto {
     }
 }
 
-/// Absent inputs and outputs at the end of a list are left out.
-fn trimmed(mut names: Vec<String>) -> Vec<String> {
-    while names.last().is_some_and(String::is_empty) {
+/// Absent inputs and outputs at the end of a list are left out, beyond the fewest there may be.
+fn trimmed(mut names: Vec<String>, fewest: usize) -> Vec<String> {
+    while names.len() > fewest && names.last().is_some_and(String::is_empty) {
         names.pop();
     }
     names

@@ -184,6 +184,7 @@ impl<'a> Importer<'a> {
         self.define(name, Some(value))
     }
 
+    /// An output that declares no type has the one that is inferred: the standard demands that it declares one.
     fn outputs(&mut self, outputs: &'a [ValueInfoProto]) -> Result<(), ImportError> {
         for output in outputs {
             let name = output.name.as_str();
@@ -193,7 +194,9 @@ impl<'a> Importer<'a> {
                 Some(Some(value)) => value,
                 _ => return Err(ImportError::invalid("no node makes it").at(place)),
             };
-            self.builder().graph.add_output(name, value, declared).map_err(|e| ImportError::from(e).at(place))?;
+            let graph = &mut self.builder().graph;
+            let declared = if declared == Type::Unknown { graph.fact(value).ty.clone() } else { declared };
+            graph.add_output(name, value, declared).map_err(|e| ImportError::from(e).at(place))?;
         }
         Ok(())
     }
