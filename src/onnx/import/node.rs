@@ -121,7 +121,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The value that input `index` reads; `None` if it is a parameter that a call leaves out.
-    pub(super) fn read(&mut self, index: usize, name: &'a str) -> Result<Option<ValueId>, ImportError> {
+    pub(super) fn read(&self, index: usize, name: &'a str) -> Result<Option<ValueId>, ImportError> {
         let value = self.resolve(name);
         value.ok_or_else(|| ImportError::invalid(format!("input {index}: no value is named {name:?}")))
     }
