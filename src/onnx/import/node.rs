@@ -115,7 +115,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    fn inputs(&mut self, node: &'a NodeProto) -> Result<Vec<Option<ValueId>>, ImportError> {
+    fn inputs(&self, node: &'a NodeProto) -> Result<Vec<Option<ValueId>>, ImportError> {
         let named = node.input.iter().enumerate();
         named.map(|(index, name)| if name.is_empty() { Ok(None) } else { self.read(index, name) }).collect()
     }
