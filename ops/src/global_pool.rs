@@ -115,15 +115,20 @@ impl<K: Kind> Define for Global<K> {
     }
 }
 
+/// What is known of the first input with each spatial axis pooled to one element.
+pub fn pooled_to_one(x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+    let Some(shape) = x.shape(0) else { return Ok(vec![Fact::tensor(x.dtype(0))]) };
+    let [batch, channels, spatial @ ..] = shape else {
+        return Err(InferError(format!("expected an input of rank 2 or more, got {}", shape.len())));
+    };
+    let ones = spatial.iter().map(|_| Dim::known(1));
+    let y = [batch.clone(), channels.clone()].into_iter().chain(ones).collect();
+    Ok(vec![Fact::shaped(x.dtype(0), y)])
+}
+
 impl<K: Kind> Op for Global<K> {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        let Some(shape) = x.shape(0) else { return Ok(vec![Fact::tensor(x.dtype(0))]) };
-        let [batch, channels, spatial @ ..] = shape else {
-            return Err(InferError(format!("expected an input of rank 2 or more, got {}", shape.len())));
-        };
-        let ones = spatial.iter().map(|_| Dim::known(1));
-        let y = [batch.clone(), channels.clone()].into_iter().chain(ones).collect();
-        Ok(vec![Fact::shaped(x.dtype(0), y)])
+        pooled_to_one(x)
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {

@@ -62,6 +62,7 @@ mod matmul;
 mod max_unpool;
 mod mel_weight_matrix;
 mod ml;
+mod microsoft;
 mod modulo;
 mod movement;
 mod multinomial;
@@ -338,4 +339,15 @@ pub static OPERATORS: &[Entry] = &[
     entry::<ml::TreeEnsemble>(),
     entry::<ml::TreeEnsembleClassifier>(),
     entry::<ml::TreeEnsembleRegressor>(),
+    entry::<recurrent::DynamicQuantizeLstm>(),
+    entry::<microsoft::DynamicQuantizeMatMul>(),
+    entry::<microsoft::GatherBlockQuantized>(),
+    entry::<microsoft::Inverse>(),
+    entry::<microsoft::MatMulIntegerToFloat>(),
+    entry::<microsoft::MatMulNBits>(),
+    entry::<microsoft::QGemm>(),
+    entry::<microsoft::QLinearAdd>(),
+    entry::<microsoft::QLinearAveragePool>(),
+    entry::<microsoft::QLinearGlobalAveragePool>(),
+    entry::<microsoft::QLinearMul>(),
 ];

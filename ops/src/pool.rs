@@ -268,8 +268,8 @@ impl Op for AveragePool {
 }
 
 impl AveragePool {
-    /// A window that reads nothing has the mean NaN.
-    fn average<T: Element + Float + FromPrimitive>(&self, cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
+    /// The mean of each window; NaN where a window reads nothing.
+    pub fn average<T: Element + Float + FromPrimitive>(&self, cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
         let pool = Pool::new(&self.window, x.shape())?;
         if x.dtype() == DType::F32 {
             let kind = if self.counts_padding { kernel::Pool::AverageWithPadding } else { kernel::Pool::Average };

@@ -5,13 +5,13 @@ mod convolution;
 mod dequantize_linear;
 pub mod dynamic_quantize_linear;
 mod granularity;
-mod integers;
+pub mod integers;
 mod matmul_integer;
 pub mod product;
 mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
-mod requantize;
+pub mod requantize;
 pub mod scaled;
 
 pub use conv_integer::ConvInteger;

@@ -83,9 +83,9 @@ impl DynamicQuantizeLstm {
 fn of_way(cx: &EvalCx<'_>, [codes, scale, zero]: [&Tensor; 3], way: usize) -> Result<Matrix, OpError> {
     let (ways, matrix) = (codes.shape()[0], Shape::new(&codes.shape()[1..])?);
     let columns = matrix[1];
-    let granules = |tensor: &Tensor| match tensor.shape().dims() {
-        &[count] if count == ways => Ok(1),
-        &[count, each] if count == ways && each == columns => Ok(columns),
+    let granules = |tensor: &Tensor| match *tensor.shape().dims() {
+        [count] if count == ways => Ok(1),
+        [count, each] if count == ways && each == columns => Ok(columns),
         _ => Err(OpError::invalid(format!(
             "expected a scale or zero point of shape [{ways}] or [{ways}, {columns}], got {}",
             tensor.shape()

@@ -5,10 +5,14 @@
 //! Steps may add constants and nodes around the one they upgrade. The list of steps is [`table::STEPS`].
 
 mod broadcast;
+mod channels_last;
 mod contrib;
+mod forerunner;
+mod fused;
 mod inputs;
 mod ml;
 mod normalization;
+mod qlinear;
 mod rename;
 mod resize;
 mod scan;

@@ -1,6 +1,9 @@
 //! Every change of form or meaning that a node may have to be taken over.
 
-use super::{ALWAYS, Rewrite, Step, broadcast, contrib, inputs, ml, normalization, rename, resize, scan, softmax};
+use super::{
+    ALWAYS, Rewrite, Step, broadcast, channels_last, contrib, forerunner, fused, inputs, ml, normalization, qlinear,
+    rename, resize, scan, softmax,
+};
 
 const fn step(operator: &'static str, since: i64, rewrite: Rewrite) -> Step {
     Step { domain: "", operator, since, rewrite }
@@ -114,13 +117,37 @@ pub(super) static STEPS: &[Step] = &[
     contrib("BiasSoftmax", contrib::bias_softmax),
     contrib("DequantizeLinear", contrib::standard),
     contrib("EmbedLayerNormalization", contrib::embed_layer_normalization),
+    contrib("ExpandDims", forerunner::expand_dims),
     contrib("FastGelu", contrib::fast_gelu),
+    contrib("FusedConv", fused::conv),
+    contrib("FusedGemm", fused::gemm),
+    contrib("FusedMatMul", fused::matmul),
+    contrib("FusedMatMulActivation", fused::matmul_activation),
+    contrib("GatherND", contrib::standard),
     contrib("Gelu", contrib::standard),
+    contrib("GridSample", forerunner::grid_sample),
+    contrib("MatMulInteger16", forerunner::matmul_integer16),
     contrib("MultiHeadAttention", contrib::multi_head_attention),
+    contrib("NhwcFusedConv", channels_last::fused_conv),
+    contrib("NhwcMaxPool", channels_last::max_pool),
+    contrib("Pad", contrib::standard),
+    contrib("QLinearAveragePool", channels_last::qlinear_pool),
+    contrib("QLinearConcat", qlinear::concat),
+    contrib("QLinearConv", channels_last::qlinear_conv),
+    contrib("QLinearGlobalAveragePool", channels_last::qlinear_pool),
+    contrib("QLinearLeakyRelu", qlinear::leaky_relu),
+    contrib("QLinearReduceMean", qlinear::reduce_mean),
+    contrib("QLinearSigmoid", qlinear::sigmoid),
+    contrib("QLinearSoftmax", qlinear::softmax),
+    contrib("QLinearWhere", qlinear::choose),
     contrib("QuantizeLinear", contrib::standard),
     contrib("QuickGelu", contrib::quick_gelu),
+    contrib("Range", forerunner::range),
     contrib("RotaryEmbedding", contrib::rotary_embedding),
     contrib("SimplifiedLayerNormalization", contrib::simplified_layer_normalization),
     contrib("SkipLayerNormalization", contrib::skip_layer_normalization),
     contrib("SkipSimplifiedLayerNormalization", contrib::skip_simplified_layer_normalization),
+    contrib("TransposeMatMul", fused::matmul),
+    contrib("Trilu", contrib::standard),
+    contrib("Unique", forerunner::unique),
 ];

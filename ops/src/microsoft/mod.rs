@@ -1,0 +1,27 @@
+//! Operators of ONNX Runtime's domain `com.microsoft` that are more than a spelling of standard ones: those the importer
+//! upgrades. What they compute is what ONNX Runtime computes on a CPU.
+
+mod dynamic_quantize_matmul;
+mod gather_block_quantized;
+mod inverse;
+mod matmul_integer_to_float;
+mod matmul_nbits;
+mod qgemm;
+mod qlinear_binary;
+mod qlinear_pool;
+mod scaled_product;
+
+pub use dynamic_quantize_matmul::DynamicQuantizeMatMul;
+pub use gather_block_quantized::GatherBlockQuantized;
+pub use inverse::Inverse;
+pub use matmul_integer_to_float::MatMulIntegerToFloat;
+pub use matmul_nbits::MatMulNBits;
+pub use qgemm::QGemm;
+pub use qlinear_binary::{QLinearAdd, QLinearMul};
+pub use qlinear_pool::{QLinearAveragePool, QLinearGlobalAveragePool};
+
+#[cfg(test)]
+mod tests;
+
+/// The domain's name.
+const DOMAIN: &str = "com.microsoft";
