@@ -1,5 +1,5 @@
 //! Sets products and convolutions beside the peak of one core:
-//! `cargo run --release -p planish-kernels --example peak [-- gemm | conv | int8 [LAYER]]`.
+//! `cargo run --release -p planish-kernels --example peak [-- gemm | conv | tiles | int8 [LAYER]]`.
 //!
 //! The peak is measured, with a loop of independent fused multiply-adds that touches no memory; each row is the best of
 //! several runs.
@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use planish_kernels::Threads;
-use planish_kernels::conv::{ConvGeometry, PackedConv, Start, Window, conv};
+use planish_kernels::conv::{ConvGeometry, PackedConv, Start, Window, Winograd, conv, conv_winograd};
 use planish_kernels::elementwise::Unary;
 use planish_kernels::gemm::{Epilogue, MatRef, PackedA, PackedB, Rhs, gemm};
 use planish_kernels::int8::{PackedA8, PackedB8, PackedConv8, Quantized, ZeroPoints, conv_int8, gemm_int8};
@@ -29,6 +29,9 @@ fn main() {
     }
     if is_chosen("conv") {
         convolutions(&print, conv_f32);
+    }
+    if is_chosen("tiles") {
+        convolutions(&print, conv_tiles);
     }
     if is_chosen("int8") {
         products_int8(&print);
@@ -149,6 +152,23 @@ fn conv_f32(geometry: &ConvGeometry) -> f64 {
     let mut y = vec![0.0; geometry.output_len()];
     gflops(multiply_adds(geometry), || {
         conv(&threads, geometry, &x, &packed, Some(&bias), Start::Zero, Some(Unary::Relu), black_box(&mut y));
+    })
+}
+
+/// The rate of the same convolution by tiles, as if it did all multiply-adds; where it cannot, the rate of the product.
+fn conv_tiles(geometry: &ConvGeometry) -> f64 {
+    if !Winograd::pays(geometry) {
+        return conv_f32(geometry);
+    }
+    let threads = Threads::single();
+    let x = numbers(geometry.input_len());
+    let weights = PackedConv::pack(geometry, &numbers(geometry.weights_len()), &threads);
+    let weights = Winograd::new(&weights, geometry, &threads);
+    let bias = numbers(geometry.out_channels());
+    let mut y = vec![0.0; geometry.output_len()];
+    gflops(multiply_adds(geometry), || {
+        let (bias, relu) = (Some(&bias[..]), Some(Unary::Relu));
+        conv_winograd(&threads, geometry, &x, &weights, bias, Start::Zero, relu, black_box(&mut y));
     })
 }
 

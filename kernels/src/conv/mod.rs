@@ -9,10 +9,12 @@ mod geometry;
 mod patches;
 mod scalar;
 mod transpose;
+mod winograd;
 
 pub use geometry::{ConvGeometry, GeometryError, Window};
 pub use scalar::{conv_scalar, conv_transpose_scalar};
 pub use transpose::conv_transpose;
+pub use winograd::{Winograd, conv_winograd};
 
 use std::cell::Cell;
 

@@ -47,7 +47,16 @@ pub(crate) enum Left<'a> {
 pub(crate) enum Right<'a> {
     Packed(&'a PackedB),
     Matrix(MatRef<'a>),
+    /// Panels of [`NR`] columns, each of the whole depth; the columns are a multiple of [`NR`].
+    Panelled(&'a [f32]),
     Patches(&'a dyn Panels),
+}
+
+impl Right<'_> {
+    /// Whether it lies in panels already.
+    fn is_packed(&self) -> bool {
+        matches!(self, Right::Packed(_) | Right::Panelled(_))
+    }
 }
 
 /// One product to be computed: `rows` × `depth` times `depth` × `columns`.
@@ -121,6 +130,10 @@ impl Product<'_> {
         let right = match self.right {
             Right::Packed(b) => (b.depth(), b.columns()),
             Right::Matrix(b) => (b.rows(), b.columns()),
+            Right::Panelled(panels) => {
+                assert!(columns.is_multiple_of(NR) && panels.len() == depth * columns, "the panels' size");
+                (depth, columns)
+            }
             Right::Patches(_) => (depth, columns),
         };
         assert_eq!(right, (depth, columns), "the right operand's size");
@@ -141,7 +154,7 @@ impl Product<'_> {
         let panel_ns = (MR * NR) as f64 * self.depth.max(1) as f64 * NS_PER_MULTIPLY_ADD;
         let tasks = threads.split(row_panels.saturating_mul(column_panels), panel_ns);
         let packs_left = matches!(self.left, Left::Matrix(_)) as usize as f64;
-        let packs_right = !matches!(self.right, Right::Packed(_)) as usize as f64;
+        let packs_right = !self.right.is_packed() as usize as f64;
         let cost = |row_tasks: usize, column_tasks: usize| {
             let rows = row_panels.div_ceil(row_tasks) * MR;
             let columns = column_panels.div_ceil(column_tasks) * NR;
@@ -171,7 +184,7 @@ impl Product<'_> {
     ) {
         let kernel = kernel(isa);
         let direct = self.reads_right_directly();
-        let packs_right = !direct && !matches!(self.right, Right::Packed(_));
+        let packs_right = !direct && !self.right.is_packed();
         let depth_step = if self.rows <= MR && !packs_right { self.depth.max(1) } else { even_step(self.depth, KC) };
         let column_step = match self.left {
             _ if !packs_right => NC_PACKED,
@@ -232,6 +245,14 @@ impl Product<'_> {
             Right::Packed(b) => {
                 return ColumnPanels {
                     start: b.from(depth.start, columns.start).as_ptr(),
+                    panel_stride: NR * self.depth,
+                    depth_stride: NR,
+                    is_padded: true,
+                };
+            }
+            Right::Panelled(panels) => {
+                return ColumnPanels {
+                    start: panels[columns.start * self.depth + depth.start * NR..].as_ptr(),
                     panel_stride: NR * self.depth,
                     depth_stride: NR,
                     is_padded: true,

@@ -215,6 +215,11 @@ impl PackedA {
         self.depth
     }
 
+    /// One element.
+    pub(crate) fn at(&self, row: usize, k: usize) -> f32 {
+        self.panels[row / MR * MR * self.depth + k * MR + row % MR]
+    }
+
     /// The panels from the one that holds `row` on, each [`MR`] · `depth` long, row `k` of a panel at `k` · [`MR`].
     pub(crate) fn from(&self, row: usize, k: usize) -> &[f32] {
         &self.panels[row / MR * MR * self.depth + k * MR..]

@@ -1,0 +1,520 @@
+//! Convolution with 3×3 windows a step apart by Winograd's minimal filtering F(4×4, 3×3): a tile of 4×4 outputs takes 36
+//! multiplications for each pair of channels instead of 144.
+//!
+//! Tiles of 6×6 inputs are transformed by Bᵀ·d·B, each of the 36 places is one matrix product over the channels, and its
+//! results come back by Aᵀ·m·A. The points are 0, ±1, ±2 and ∞. (Lavin and Gray, "Fast Algorithms for Convolutional
+//! Neural Networks", 2015.) Rounding errors are some ten times those of the plain sum.
+//!
+//! `cargo run --release -p planish-kernels --example peak` sets its speed beside the product's.
+
+use std::cell::Cell;
+
+use super::geometry::ConvGeometry;
+use super::{Form, PackedConv, Start};
+use crate::elementwise::Unary;
+use crate::gemm::{Epilogue, Left, MatRef, NR, PackedA, Product, Right, activate};
+use crate::simd::{Kernel, MAX_LANES, Simd, dispatch_on};
+use crate::{Isa, Threads};
+
+/// Outputs of a tile along one axis.
+const TILE: usize = 4;
+
+/// Inputs of a tile along one axis.
+const PATCH: usize = TILE + 2;
+
+/// Places of a transformed tile.
+const PLACES: usize = PATCH * PATCH;
+
+/// Fewer channels than this, in or out, are not worth the transforms.
+const LEAST_CHANNELS: usize = 16;
+
+/// Fewer tiles than this do not pay for reading four times the weights.
+const LEAST_TILES: usize = 12;
+
+/// Transformed weights beyond this many bytes are not kept.
+const MOST_BYTES: usize = 24 << 20;
+
+/// Transformed numbers of one block, in and out, that nearby caches hold.
+const BLOCK_LEN: usize = 512 * 1024;
+
+/// Tiles of a block at most, so that there are blocks to share out.
+const MOST_BLOCK_TILES: usize = 96;
+
+/// The filters of a 3×3 convolution, transformed: for each place a matrix of output × input channels.
+#[derive(Clone)]
+pub struct Winograd {
+    places: Vec<PackedA>,
+    out_channels: usize,
+    in_channels: usize,
+}
+
+impl Winograd {
+    /// Whether such a convolution is faster this way.
+    pub fn pays(geometry: &ConvGeometry) -> bool {
+        let tiles = geometry.batch * tile_grid(geometry).iter().product::<usize>();
+        Self::fits(geometry)
+            && geometry.in_channels.min(geometry.out_channels) >= LEAST_CHANNELS
+            && tiles >= LEAST_TILES
+            && Self::size_bytes(geometry).is_some_and(|bytes| bytes <= MOST_BYTES)
+    }
+
+    /// Whether such a convolution can be computed this way.
+    fn fits(geometry: &ConvGeometry) -> bool {
+        geometry.groups == 1
+            && geometry.kernel == [1, 3, 3]
+            && geometry.strides == [1; 3]
+            && geometry.dilations == [1; 3]
+            && geometry.input[0] == 1
+            && geometry.output[0] == 1
+    }
+
+    /// The memory that the transformed filters take.
+    pub fn size_bytes(geometry: &ConvGeometry) -> Option<usize> {
+        PackedA::size_bytes(geometry.out_channels, geometry.in_channels)?.checked_mul(PLACES)
+    }
+
+    /// Transforms the filters of `weights`, packed for such a geometry.
+    ///
+    /// # Panics
+    /// If they were packed for other channels or another kernel.
+    pub fn new(weights: &PackedConv, geometry: &ConvGeometry, threads: &Threads) -> Self {
+        let packed_for = (weights.out_channels, weights.group_in, weights.taps);
+        assert_eq!(packed_for, (geometry.out_channels, geometry.in_channels, 9), "the weights' channels and kernel");
+        let Form::Product(groups) = &weights.form else { panic!("filters that are no matrix") };
+        let (out_channels, in_channels) = (geometry.out_channels, geometry.in_channels);
+        let each = out_channels * in_channels;
+        let mut transformed = vec![0.0; PLACES * each];
+        for out_channel in 0..out_channels {
+            for in_channel in 0..in_channels {
+                let filter: [f32; 9] = std::array::from_fn(|tap| groups[0].at(out_channel, in_channel * 9 + tap));
+                for (place, value) in transform_filter(&filter).into_iter().enumerate() {
+                    transformed[place * each + out_channel * in_channels + in_channel] = value;
+                }
+            }
+        }
+        let matrix = |place: &[f32]| PackedA::pack(MatRef::row_major(place, out_channels, in_channels), threads);
+        Self { places: transformed.chunks_exact(each).map(matrix).collect(), out_channels, in_channels }
+    }
+}
+
+/// G·g·Gᵀ.
+fn transform_filter(filter: &[f32; 9]) -> [f32; PLACES] {
+    const G: [[f64; 3]; PATCH] = [
+        [1.0 / 4.0, 0.0, 0.0],
+        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+        [0.0, 0.0, 1.0],
+    ];
+    std::array::from_fn(|place| {
+        let (row, column) = (&G[place / PATCH], &G[place % PATCH]);
+        let term = |tap: usize| row[tap / 3] * column[tap % 3] * f64::from(filter[tap]);
+        (0..9).map(term).sum::<f64>() as f32
+    })
+}
+
+/// Rows and columns of tiles in one plane.
+fn tile_grid(geometry: &ConvGeometry) -> [usize; 2] {
+    [geometry.output[1].div_ceil(TILE), geometry.output[2].div_ceil(TILE)]
+}
+
+/// `y = activation(start + conv(x, weights) + bias)`, NCHW.
+///
+/// # Panics
+/// If a slice is not as long as `geometry` says, or the filters are not of such a convolution.
+pub fn conv_winograd(
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &Winograd,
+    bias: Option<&[f32]>,
+    start: Start,
+    activation: Option<Unary>,
+    y: &mut [f32],
+) {
+    conv_winograd_with(Isa::current(), threads, geometry, x, weights, bias, start, activation, y);
+}
+
+pub(crate) fn conv_winograd_with(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &Winograd,
+    bias: Option<&[f32]>,
+    start: Start,
+    activation: Option<Unary>,
+    y: &mut [f32],
+) {
+    super::check(geometry, x, bias, y);
+    assert!(Winograd::fits(geometry), "a geometry for which there are no tiles");
+    assert_eq!((weights.out_channels, weights.in_channels), (geometry.out_channels, geometry.in_channels));
+    if y.is_empty() {
+        return;
+    }
+    let rows_each = rows_of_a_block(geometry, threads);
+    let (width, plane) = (geometry.output[2], geometry.output_plane());
+    let [tile_rows, _] = tile_grid(geometry);
+    let blocks_each = tile_rows.div_ceil(rows_each);
+    let mut blocks: Vec<Vec<&mut [f32]>> = Vec::new();
+    blocks.resize_with(geometry.batch * blocks_each, || Vec::with_capacity(geometry.out_channels));
+    for (channel, plane) in y.chunks_exact_mut(plane).enumerate() {
+        for (block, rows) in plane.chunks_mut(rows_each * TILE * width).enumerate() {
+            blocks[channel / geometry.out_channels * blocks_each + block].push(rows);
+        }
+    }
+    let image_len = geometry.in_channels * geometry.input_plane();
+    threads.for_each_item(blocks.into_iter().enumerate(), |(index, outputs)| {
+        let (image, block) = (index / blocks_each, index % blocks_each);
+        let first_row = block * rows_each;
+        let tiles = Tiles::new(geometry, first_row, rows_each.min(tile_rows - first_row));
+        let x = &x[image * image_len..][..image_len];
+        let mut scratch = SCRATCH.take();
+        scratch.grow(&tiles, geometry);
+        dispatch_on(isa, Inputs { geometry, tiles: &tiles, x, scratch: &mut scratch });
+        products(isa, weights, &tiles, &mut scratch);
+        let scratch_results = &scratch.results;
+        let outputs =
+            Outputs { isa, geometry, tiles: &tiles, results: scratch_results, bias, start, activation, outputs };
+        dispatch_on(isa, outputs);
+        SCRATCH.set(scratch);
+    });
+}
+
+/// Rows of tiles in one block: as many as nearby caches hold and threads leave, with few lanes of the last panel empty.
+fn rows_of_a_block(geometry: &ConvGeometry, threads: &Threads) -> usize {
+    let [rows, columns] = tile_grid(geometry);
+    let cached = BLOCK_LEN / (PLACES * (geometry.in_channels + geometry.out_channels));
+    let most = (cached.clamp(NR, MOST_BLOCK_TILES) / columns).max(1);
+    let shared = rows.div_ceil(threads.count().div_ceil(geometry.batch)).max(1);
+    let most = most.min(shared);
+    let waste = |rows: usize| {
+        let tiles = rows * columns;
+        tiles.next_multiple_of(NR) as f64 / tiles as f64
+    };
+    (1..=most).rev().min_by(|&a, &b| waste(a).total_cmp(&waste(b))).unwrap_or(1)
+}
+
+/// The tiles of one block: some whole rows of them.
+struct Tiles {
+    /// The first row of tiles.
+    first_row: usize,
+    /// Where each tile begins, in tiles: row, column.
+    places: Vec<[usize; 2]>,
+    /// Tiles in whole panels.
+    padded: usize,
+    /// The copied input of one channel: its rows and their length.
+    band: [usize; 2],
+}
+
+impl Tiles {
+    fn new(geometry: &ConvGeometry, first_row: usize, rows: usize) -> Self {
+        let columns = tile_grid(geometry)[1];
+        let places: Vec<[usize; 2]> = (0..rows * columns).map(|i| [i / columns, i % columns]).collect();
+        let padded = places.len().next_multiple_of(NR);
+        Self { first_row, places, padded, band: [rows * TILE + 2, columns * TILE + 2] }
+    }
+}
+
+/// What one thread computes with; kept between calls.
+#[derive(Default)]
+struct Scratch {
+    /// One channel's input with its padding.
+    band: Vec<f32>,
+    /// Transformed tiles: for each place panels of `NR` tiles, one row for each input channel.
+    transformed: Vec<f32>,
+    /// Products: for each place a matrix of output channels × tiles.
+    results: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+impl Scratch {
+    fn grow(&mut self, tiles: &Tiles, geometry: &ConvGeometry) {
+        let grow = |buffer: &mut Vec<f32>, len: usize| buffer.resize(len.max(buffer.len()), 0.0);
+        grow(&mut self.band, tiles.band[0] * tiles.band[1]);
+        grow(&mut self.transformed, PLACES * tiles.padded * geometry.in_channels);
+        grow(&mut self.results, PLACES * tiles.padded * geometry.out_channels);
+    }
+}
+
+/// Copies one channel's rows that the tiles read, with zeros around the image.
+fn copy_band(geometry: &ConvGeometry, tiles: &Tiles, plane: &[f32], band: &mut [f32]) {
+    let [_, height, width] = geometry.input;
+    let [_, pad_y, pad_x] = geometry.pads_begin;
+    let from = pad_x.min(tiles.band[1]);
+    let count = width.min(tiles.band[1] - from);
+    for (row, line) in band.chunks_exact_mut(tiles.band[1]).take(tiles.band[0]).enumerate() {
+        let source = (tiles.first_row * TILE + row).checked_sub(pad_y).filter(|&y| y < height);
+        match source {
+            None => line.fill(0.0),
+            Some(y) => {
+                line[..from].fill(0.0);
+                line[from..from + count].copy_from_slice(&plane[y * width..][..count]);
+                line[from + count..].fill(0.0);
+            }
+        }
+    }
+}
+
+/// The transform of a block's input.
+struct Inputs<'a> {
+    geometry: &'a ConvGeometry,
+    tiles: &'a Tiles,
+    x: &'a [f32],
+    scratch: &'a mut Scratch,
+}
+
+impl Kernel for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Inputs { geometry, tiles, x, scratch } = self;
+        let channels = geometry.in_channels;
+        let place_len = tiles.padded * channels;
+        let mut patches = [[0.0f32; MAX_LANES]; PLACES];
+        for (channel, plane) in x.chunks_exact(geometry.input_plane()).enumerate() {
+            copy_band(geometry, tiles, plane, &mut scratch.band);
+            for first in (0..tiles.padded).step_by(S::LANES) {
+                gather(tiles, &scratch.band, first, S::LANES, &mut patches);
+                let mut columns = [[s.splat(0.0); PATCH]; PATCH];
+                for column in 0..PATCH {
+                    let values = std::array::from_fn(
+                        #[inline(always)]
+                        |row| s.load(&patches[row * PATCH + column]),
+                    );
+                    let transformed = transform_input(s, values);
+                    for (row, value) in transformed.into_iter().enumerate() {
+                        columns[row][column] = value;
+                    }
+                }
+                let at = first / NR * NR * channels + channel * NR + first % NR;
+                for (row, values) in columns.into_iter().enumerate() {
+                    for (column, value) in transform_input(s, values).into_iter().enumerate() {
+                        s.store(&mut scratch.transformed[(row * PATCH + column) * place_len + at..], value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The inputs of `lanes` tiles from `first` on, place by place; zeros where there are no more tiles.
+#[inline(always)]
+fn gather(tiles: &Tiles, band: &[f32], first: usize, lanes: usize, patches: &mut [[f32; MAX_LANES]; PLACES]) {
+    let width = tiles.band[1];
+    for lane in 0..lanes {
+        let Some(&[row, column]) = tiles.places.get(first + lane) else {
+            patches.iter_mut().for_each(|place| place[lane] = 0.0);
+            continue;
+        };
+        let band = &band[row * TILE * width + column * TILE..];
+        for (places, line) in patches.chunks_exact_mut(PATCH).zip(band.chunks(width)) {
+            for (place, &x) in places.iter_mut().zip(&line[..PATCH]) {
+                place[lane] = x;
+            }
+        }
+    }
+}
+
+/// Bᵀ·d.
+#[inline(always)]
+fn transform_input<S: Simd>(s: S, d: [S::F32; PATCH]) -> [S::F32; PATCH] {
+    let (two, four, five) = (s.splat(2.0), s.splat(4.0), s.splat(5.0));
+    let even = s.neg_mul_add(four, d[2], d[4]);
+    let odd = s.neg_mul_add(four, d[1], d[3]);
+    let wide_even = s.sub(d[4], d[2]);
+    let wide_odd = s.mul(two, s.sub(d[3], d[1]));
+    [
+        s.mul_add(four, d[0], s.neg_mul_add(five, d[2], d[4])),
+        s.add(even, odd),
+        s.sub(even, odd),
+        s.add(wide_even, wide_odd),
+        s.sub(wide_even, wide_odd),
+        s.mul_add(four, d[1], s.neg_mul_add(five, d[3], d[5])),
+    ]
+}
+
+/// The products of each place.
+fn products(isa: Isa, weights: &Winograd, tiles: &Tiles, scratch: &mut Scratch) {
+    let (rows, depth, columns) = (weights.out_channels, weights.in_channels, tiles.padded);
+    let panels = scratch.transformed.chunks_exact(columns * depth);
+    let results = scratch.results.chunks_exact_mut(rows * columns);
+    for ((weights, panels), result) in weights.places.iter().zip(panels).zip(results) {
+        let product = Product {
+            rows,
+            columns,
+            depth,
+            left: Left::Packed(weights),
+            right: Right::Panelled(panels),
+            alpha: 1.0,
+            beta: 0.0,
+            epilogue: Epilogue::default(),
+        };
+        product.run(isa, &Threads::single(), result, columns);
+    }
+}
+
+/// The transform of a block's products into its outputs.
+struct Outputs<'a> {
+    isa: Isa,
+    geometry: &'a ConvGeometry,
+    tiles: &'a Tiles,
+    results: &'a [f32],
+    bias: Option<&'a [f32]>,
+    start: Start,
+    activation: Option<Unary>,
+    /// For each channel the rows of the output that the block makes.
+    outputs: Vec<&'a mut [f32]>,
+}
+
+impl Kernel for Outputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Outputs { isa, geometry, tiles, results, bias, start, activation, outputs } = self;
+        let place_len = tiles.padded * geometry.out_channels;
+        let mut values = [[0.0f32; MAX_LANES]; TILE * TILE];
+        for (channel, output) in outputs.into_iter().enumerate() {
+            let bias = s.splat(bias.map_or(0.0, |bias| bias[channel]));
+            for first in (0..tiles.places.len()).step_by(S::LANES) {
+                let at = channel * tiles.padded + first;
+                let mut rows = [[s.splat(0.0); PATCH]; TILE];
+                for column in 0..PATCH {
+                    let products = std::array::from_fn(
+                        #[inline(always)]
+                        |row| s.load(&results[(row * PATCH + column) * place_len + at..]),
+                    );
+                    for (row, value) in transform_output(s, products).into_iter().enumerate() {
+                        rows[row][column] = value;
+                    }
+                }
+                for (row, products) in rows.into_iter().enumerate() {
+                    for (column, value) in transform_output(s, products).into_iter().enumerate() {
+                        s.store(&mut values[row * TILE + column], s.add(value, bias));
+                    }
+                }
+                let places = &tiles.places[first..];
+                let places = &places[..places.len().min(S::LANES)];
+                let width = geometry.output[2];
+                if start == Start::Output {
+                    each_output(places, width, output, |y, lane, place| values[place][lane] += *y);
+                }
+                activate(isa, activation, values.as_flattened_mut());
+                each_output(places, width, output, |y, lane, place| *y = values[place][lane]);
+            }
+        }
+    }
+}
+
+/// Aᵀ·m.
+#[inline(always)]
+fn transform_output<S: Simd>(s: S, m: [S::F32; PATCH]) -> [S::F32; TILE] {
+    let (sum, difference) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
+    let (wide_sum, wide_difference) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
+    [
+        s.add(m[0], s.add(sum, wide_sum)),
+        s.mul_add(s.splat(2.0), wide_difference, difference),
+        s.mul_add(s.splat(4.0), wide_sum, sum),
+        s.mul_add(s.splat(8.0), wide_difference, s.add(difference, m[5])),
+    ]
+}
+
+/// Calls `f(output, lane, place)` for every output of the tiles at `places`, one a lane, as far as the image goes.
+#[inline(always)]
+fn each_output(places: &[[usize; 2]], width: usize, output: &mut [f32], mut f: impl FnMut(&mut f32, usize, usize)) {
+    for (lane, &[row, column]) in places.iter().enumerate() {
+        let count = TILE.min(width - column * TILE);
+        let output = output.get_mut(row * TILE * width + column * TILE..).unwrap_or_default();
+        for (y, line) in output.chunks_mut(width).take(TILE).enumerate() {
+            let line = &mut line[..count];
+            if let Ok(line) = <&mut [f32; TILE]>::try_from(&mut *line) {
+                line.iter_mut().enumerate().for_each(|(x, value)| f(value, lane, y * TILE + x));
+            } else {
+                line.iter_mut().enumerate().for_each(|(x, value)| f(value, lane, y * TILE + x));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conv_scalar;
+    use super::*;
+    use crate::conv::Window;
+    use proptest::prelude::*;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + i / 13 * 31 + seed * 101) % 401) as f32 / 200.0 - 1.0).collect()
+    }
+
+    fn geometry(batch: usize, channels: [usize; 2], input: [usize; 2], pads: [usize; 4]) -> Option<ConvGeometry> {
+        let window = Window {
+            kernel: &[3, 3],
+            strides: &[1, 1],
+            dilations: &[1, 1],
+            pads_begin: &pads[..2],
+            pads_end: &pads[2..],
+        };
+        ConvGeometry::new(batch, channels[0], channels[1], 1, &input, window).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn it_computes_the_convolution(
+            batch in 1usize..3,
+            channels in prop::array::uniform2(1usize..20),
+            input in prop::array::uniform2(1usize..22),
+            pads in prop::array::uniform4(0usize..4),
+            has_bias in any::<bool>(),
+            adds in any::<bool>(),
+            activation in prop::sample::select(vec![None, Some(Unary::Relu), Some(Unary::Sigmoid)]),
+            threads in 1usize..4,
+        ) {
+            let geometry = geometry(batch, channels, input, pads);
+            prop_assume!(geometry.is_some());
+            let geometry = &geometry.unwrap();
+            let (x, w) = (numbers(geometry.input_len(), 1), numbers(geometry.weights_len(), 2));
+            let bias = has_bias.then(|| numbers(channels[1], 3));
+            let threads = Threads::new(threads).unwrap();
+            let residual = numbers(geometry.output_len(), 4);
+            let mut expected = vec![0.0; geometry.output_len()];
+            conv_scalar(geometry, &x, &w, bias.as_deref(), None, &mut expected);
+            let scale = expected.iter().fold(1.0f32, |scale, y| scale.max(y.abs()));
+            if adds {
+                expected.iter_mut().zip(&residual).for_each(|(y, r)| *y += r);
+            }
+            activate(Isa::Scalar, activation, &mut expected);
+            let packed = PackedConv::pack(geometry, &w, &threads);
+            prop_assume!(packed.accumulates());
+            let weights = Winograd::new(&packed, geometry, &threads);
+            for isa in Isa::available() {
+                let mut got = residual.clone();
+                let start = if adds { Start::Output } else { Start::Zero };
+                conv_winograd_with(isa, &threads, geometry, &x, &weights, bias.as_deref(), start, activation, &mut got);
+                for (got, expected) in got.iter().zip(&expected) {
+                    prop_assert!((got - expected).abs() <= 2e-5 * scale, "{isa}: {got} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_results() {
+        let geometry = &geometry(1, [24, 40], [30, 26], [1, 1, 1, 1]).unwrap();
+        let (x, w) = (numbers(geometry.input_len(), 1), numbers(geometry.weights_len(), 2));
+        let run = |threads: usize| {
+            let threads = Threads::new(threads).unwrap();
+            let weights = Winograd::new(&PackedConv::pack(geometry, &w, &threads), geometry, &threads);
+            let mut y = vec![0.0; geometry.output_len()];
+            conv_winograd(&threads, geometry, &x, &weights, None, Start::Zero, None, &mut y);
+            y
+        };
+        assert_eq!(run(1), run(3));
+    }
+}
