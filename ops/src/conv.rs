@@ -16,11 +16,11 @@ use planish_ir::{
     AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
     Outputs, Prepared, Schema, Type, arg, int, opt, optional, string,
 };
-use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv};
+use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv, Winograd};
 use planish_kernels::elementwise::Unary;
 use planish_tensor::{DType, Element, Shape, Tensor};
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// `Conv`.
 #[derive(Clone, Debug)]
@@ -42,6 +42,22 @@ pub struct ConvForm {
 struct Weights {
     packed: Packed<PackedConv>,
     shape: Shape,
+    /// The filters transformed for the first input for which that pays; `None` where the budget had no room for them.
+    tiles: OnceLock<Option<Packed<Winograd>>>,
+}
+
+impl Weights {
+    /// The transformed filters, where an input of this geometry is convolved faster with them.
+    fn tiles_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Option<&Winograd> {
+        if !Winograd::pays(geometry) {
+            return None;
+        }
+        let transform = || {
+            let size = Winograd::size_bytes(geometry);
+            Packed::new(&cx.memory, size, || Winograd::new(&self.packed, geometry, &cx.threads)).ok()
+        };
+        self.tiles.get_or_init(transform).as_deref()
+    }
 }
 
 /// Parses `group`.
@@ -205,7 +221,7 @@ impl Conv {
         let packed = Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
             PackedConv::pack(&geometry, values, &cx.threads)
         })?;
-        Ok(Some(Weights { packed, shape: w.shape().clone() }))
+        Ok(Some(Weights { packed, shape: w.shape().clone(), tiles: OnceLock::new() }))
     }
 
     /// The same with `filters` packed, where the kernel takes them.
@@ -250,7 +266,14 @@ impl Conv {
                     }
                 };
                 let start = if accumulates { kernel::Start::Output } else { kernel::Start::Zero };
-                kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, start, activation, &mut y);
+                match self.weights.as_ref().and_then(|own| own.tiles_for(cx, &geometry)) {
+                    Some(tiles) => {
+                        kernel::conv_winograd(&cx.threads, &geometry, values, tiles, bias, start, activation, &mut y);
+                    }
+                    None => {
+                        kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, start, activation, &mut y);
+                    }
+                }
                 Ok(y.freeze())
             }
             (_, None) if self.weights.is_some() => {
@@ -340,8 +363,28 @@ impl Resolved {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::{eval, tensor};
-    use planish_ir::Attributes;
+    use planish_ir::{Attributes, Interpreter};
+
+    #[test]
+    fn packed_filters_convolve_by_tiles_where_that_pays() {
+        let numbers = |dims: &[usize]| {
+            let count: usize = dims.iter().product();
+            tensor(dims, &(0..count).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>())
+        };
+        let (x, w, b) = (numbers(&[1, 16, 18, 14]), numbers(&[20, 16, 3, 3]), numbers(&[20]));
+        let attributes = || Attributes::new().with("pads", vec![1i64; 4]);
+        let expected = eval("Conv", attributes(), &[x.clone(), w.clone(), b.clone()]).unwrap();
+        let node = NodeView::new(&Conv::SCHEMA, &attributes(), 3, 1).and_then(|node| Conv::parse(&node)).unwrap();
+        let cx = EvalCx::unlimited(&Interpreter);
+        let conv = node.packed(&cx, Some(&w)).unwrap().unwrap();
+        let y = conv.convolve(&cx, &x, None, Some(&b), None, None).unwrap();
+        assert!(conv.weights.unwrap().tiles.get().is_some_and(Option::is_some));
+        for (y, expected) in y.as_slice::<f32>().unwrap().iter().zip(expected.as_slice::<f32>().unwrap()) {
+            assert!((y - expected).abs() <= 1e-4 * 10.0, "{y} is not {expected}");
+        }
+    }
 
     #[test]
     fn windows_groups_and_pads() {
