@@ -205,7 +205,8 @@ impl GroupQueryAttention {
             false => 0..lengths.all[batch],
             true => {
                 let end = lengths.past[batch] + query + 1;
-                self.window.map_or(0, |window| end.saturating_sub(window))..end
+                let start = self.window.map_or(0, |window| end.saturating_sub(window));
+                start..end.min(lengths.all[batch])
             }
         };
         let smooth = vec![0.0; if self.is_smooth { self.heads } else { 0 }];
@@ -380,4 +381,46 @@ fn grown(
         }
     })?;
     Ok(y.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{eval_all, tensor};
+    use planish_ir::Attributes;
+    use planish_tensor::Tensor;
+
+    fn heads(heads: i64, kv_heads: i64) -> Attributes {
+        Attributes::new().with("num_heads", heads).with("kv_num_heads", kv_heads)
+    }
+
+    /// One batch, one new position of two features a head, and a cache of this length.
+    fn inputs(cache: usize, last: i32, total: i32) -> Vec<Option<Tensor>> {
+        let now = tensor(&[1, 1, 2], &[1f32, 1.]);
+        let past = tensor(&[1, 1, cache, 2], &vec![2f32; 2 * cache]);
+        let numbers = [tensor(&[1], &[last]), tensor(&[], &[total])];
+        [now.clone(), now.clone(), now, past.clone(), past].into_iter().chain(numbers).map(Some).collect()
+    }
+
+    #[test]
+    fn new_values_go_behind_those_that_a_batch_has() {
+        let out = eval_all("com.microsoft", "GroupQueryAttention", heads(1, 1), &inputs(3, 1, 2), 3).unwrap();
+        assert_eq!(out[2], tensor(&[1, 1, 3, 2], &[2f32, 2., 1., 1., 0., 0.]));
+    }
+
+    #[test]
+    fn lengths_beyond_the_cache_are_refused() {
+        for (cache, last, total) in [(3, 5, 2), (0, 1, 2), (3, -1, 2), (3, 1, -2), (3, i32::MAX, i32::MAX)] {
+            let out = eval_all("com.microsoft", "GroupQueryAttention", heads(1, 1), &inputs(cache, last, total), 3);
+            assert!(out.is_err(), "{cache} {last} {total}");
+        }
+    }
+
+    #[test]
+    fn positions_beyond_the_angles_are_refused() {
+        let mut given = inputs(3, 3, 4);
+        given.extend([Some(tensor(&[3, 1], &[1f32; 3])), Some(tensor(&[3, 1], &[0f32; 3]))]);
+        let rotary = || heads(1, 1).with("do_rotary", 1i64);
+        assert!(eval_all("com.microsoft", "GroupQueryAttention", rotary(), &given, 3).is_err());
+        assert!(eval_all("com.microsoft", "GroupQueryAttention", rotary(), &given[..7], 3).is_err());
+    }
 }
