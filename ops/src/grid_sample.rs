@@ -7,19 +7,22 @@
 //! dtypes.
 
 use crate::Define;
+use crate::cast::{Rounding, cast};
 use crate::dtypes::{Number, for_dtypes};
 use crate::half::{for_real, widened};
 use crate::symbolic::unify;
 use num_traits::Float;
 use planish_ir::{
-    AttributeError, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, arg,
-    int, string,
+    AttributeError, BOOL, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NUMERIC, NodeView, Op, OpError,
+    Outputs, Schema, Types, arg, int, string,
 };
-use planish_tensor::{Shape, Tensor};
+use planish_tensor::{DType, Shape, Tensor, Value};
 use smallvec::SmallVec;
 
 /// The most spatial axes: interpolation between neighbours along all of them takes exponentially many.
 const MAX_AXES: usize = 6;
+/// What is sampled.
+const SAMPLED: Types = NUMERIC.or(BOOL);
 /// The steepness of cubic interpolation.
 const CUBIC_A: f64 = -0.75;
 
@@ -47,8 +50,8 @@ enum Padding {
 
 impl Define for GridSample {
     const SCHEMA: Schema = Schema::new("GridSample", 22)
-        .inputs(&[arg("X", FLOATS).var("T1"), arg("grid", FLOATS).var("T2")])
-        .outputs(&[arg("Y", FLOATS).var("T1")])
+        .inputs(&[arg("X", SAMPLED).var("T1"), arg("grid", FLOATS).var("T2")])
+        .outputs(&[arg("Y", SAMPLED).var("T1")])
         .attributes(&[int("align_corners", 0), string("mode", "linear"), string("padding_mode", "zeros")]);
 
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
@@ -78,6 +81,9 @@ impl Op for GridSample {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let dtype = inputs.tensor(0)?.dtype();
+        if !FLOATS.contains(dtype) {
+            return self.eval_whole(cx, inputs, dtype);
+        }
         widened(cx, inputs, &[dtype], |cx, inputs| {
             let (x, grid) = (inputs.tensor(0)?, inputs.tensor(1)?);
             for_real!(x.dtype(), T => {
@@ -91,6 +97,16 @@ impl Op for GridSample {
 type Taps<T> = SmallVec<[(usize, T); 4]>;
 
 impl GridSample {
+    /// Elements that are whole numbers or bools are sampled as `double`, and fractions of results dropped.
+    fn eval_whole(&self, cx: &mut EvalCx<'_>, mut inputs: Inputs, dtype: DType) -> Result<Outputs, OpError> {
+        let x = cast(cx, inputs.take_tensor(0)?, DType::F64, Rounding::new(true))?;
+        let grid = inputs.take_tensor(1)?;
+        let mut y = self.eval(cx, Inputs::new([Some(x.into()), Some(grid.into())]))?.into_values();
+        let y = y.pop().flatten().and_then(Value::into_tensor);
+        let y = y.ok_or_else(|| OpError::Internal("sampling gave no tensor".to_owned()))?;
+        Ok(cast(cx, y, dtype, Rounding::new(true))?.into())
+    }
+
     fn sample<T: Number + Float, G: Number>(
         &self,
         cx: &EvalCx<'_>,
@@ -223,6 +239,16 @@ mod tests {
     use super::*;
     use crate::testing::{eval, tensor};
     use planish_ir::Attributes;
+
+    #[test]
+    fn whole_numbers_drop_fractions() {
+        let grid = tensor(&[1, 1, 2, 2], &[0f32, 0., -0.5, 0.]);
+        let y = eval("GridSample", Attributes::new(), &[tensor(&[1, 1, 1, 3], &[1i32, -9, 7]), grid.clone()]).unwrap();
+        assert_eq!(y, tensor(&[1, 1, 1, 2], &[-9i32, -1]));
+        let attributes = Attributes::new().with("mode", "nearest");
+        let y = eval("GridSample", attributes, &[tensor(&[1, 1, 1, 3], &[true, false, true]), grid]).unwrap();
+        assert_eq!(y, tensor(&[1, 1, 1, 2], &[false, true]));
+    }
 
     #[test]
     fn places_outside_are_padded() {

@@ -1,6 +1,6 @@
 //! `OneHot`: along a new axis of `depth` elements, the on-value where the index says and the off-value elsewhere.
 //!
-//! Opsets: 9; 11 lets indices count from the back.
+//! Opsets: 9; 11 lets indices count from the back; 28 adds bfloat16.
 
 use crate::Define;
 use crate::dtypes::{Number, for_numeric};
@@ -18,7 +18,7 @@ pub struct OneHot {
 }
 
 impl Define for OneHot {
-    const SCHEMA: Schema = Schema::new("OneHot", 11)
+    const SCHEMA: Schema = Schema::new("OneHot", 28)
         .inputs(&[arg("indices", NUMERIC), arg("depth", NUMERIC), arg("values", ALL_TENSORS).var("T3")])
         .outputs(&[arg("output", ALL_TENSORS).var("T3")])
         .attributes(&[int("axis", -1)]);

@@ -53,7 +53,7 @@ impl Registry for StandardRegistry {
         num_outputs: usize,
     ) -> Result<Operator, AttributeError> {
         let implementation = match self.find(domain, name) {
-            None => Implementation::Unsupported("no such operator in planish".to_owned()),
+            None => Implementation::Unsupported(why_not(domain, name).to_owned()),
             Some(entry) => {
                 let parsed = NodeView::new(entry.schema, &attributes, num_inputs, num_outputs)
                     .and_then(|node| (entry.parse)(&node));
@@ -65,6 +65,16 @@ impl Registry for StandardRegistry {
             }
         };
         Ok(Operator { domain: domain.to_owned(), name: name.to_owned(), attributes, implementation })
+    }
+}
+
+/// Why an operator that is not in the list cannot run.
+fn why_not(domain: &str, name: &str) -> &'static str {
+    match (domain, name) {
+        ("ai.onnx.preview.training", "Gradient") => {
+            "planish does not differentiate graphs; export the gradient's own nodes instead"
+        }
+        _ => "no such operator in planish",
     }
 }
 

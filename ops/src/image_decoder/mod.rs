@@ -5,6 +5,9 @@
 //!
 //! Opsets: 20.
 
+mod jpeg;
+mod upsample;
+
 use crate::Define;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader, Limits};
 use planish_ir::{
@@ -99,6 +102,13 @@ fn decode(cx: &EvalCx<'_>, stream: &[u8]) -> Result<Option<Pixels>, OpError> {
     if is_jpeg_2000 {
         return decode_jpeg_2000(cx, stream);
     }
+    if stream.starts_with(&jpeg::SIGNATURE) {
+        return match jpeg::decode(cx, stream) {
+            Ok(pixels) => Ok(Some(pixels)),
+            Err(jpeg::Trouble::Corrupt) => Ok(None),
+            Err(jpeg::Trouble::Refused(error)) => Err(error),
+        };
+    }
     let memory = &cx.memory;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(memory.limit_bytes().saturating_sub(memory.used_bytes()) as u64);
@@ -110,21 +120,22 @@ fn decode(cx: &EvalCx<'_>, stream: &[u8]) -> Result<Option<Pixels>, OpError> {
         return Ok(None);
     };
     let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
     // The decoder's own pixels, which may be of more than 8 bits, and those of 8 bits made of them.
     let own = usize::try_from(decoder.total_bytes()).unwrap_or(usize::MAX);
     let charge = memory.reserve(own.saturating_mul(2).saturating_add(pixel_bytes(width, height)))?;
     match DynamicImage::from_decoder(decoder) {
         Ok(image) => {
             let rgb = image.into_rgb8().into_raw();
-            Ok(Some(Pixels { width: width as usize, height: height as usize, rgb, _charge: charge }))
+            Ok(Some(Pixels { width, height, rgb, _charge: charge }))
         }
         Err(ImageError::Limits(limit)) => Err(OpError::invalid(format!("the image needs more memory: {limit}"))),
         Err(_) => Ok(None),
     }
 }
 
-fn pixel_bytes(width: u32, height: u32) -> usize {
-    (width as usize).saturating_mul(height as usize).saturating_mul(3)
+fn pixel_bytes(width: usize, height: usize) -> usize {
+    width.saturating_mul(height).saturating_mul(3)
 }
 
 /// Bytes that a JPEG 2000 decoder works with for each channel of a pixel: coefficients as floats, twice.
@@ -133,7 +144,7 @@ const JPEG_2000_BYTES: usize = 16;
 fn decode_jpeg_2000(cx: &EvalCx<'_>, stream: &[u8]) -> Result<Option<Pixels>, OpError> {
     use hayro_jpeg2000::{ColorSpace, DecodeSettings, Image};
     let Ok(image) = Image::new(stream, &DecodeSettings::default()) else { return Ok(None) };
-    let (width, height) = (image.width(), image.height());
+    let (width, height) = (image.width() as usize, image.height() as usize);
     let colors = usize::from(image.color_space().num_channels());
     if matches!(image.color_space(), ColorSpace::CMYK) || ![1, 3].contains(&colors) {
         return Err(OpError::unsupported(format!("a JPEG 2000 image of {colors} color channels")));
@@ -144,7 +155,7 @@ fn decode_jpeg_2000(cx: &EvalCx<'_>, stream: &[u8]) -> Result<Option<Pixels>, Op
     let pixels = samples.chunks_exact(channels);
     let rgb =
         pixels.flat_map(|pixel| if colors == 1 { [pixel[0]; 3] } else { [pixel[0], pixel[1], pixel[2]] }).collect();
-    Ok(Some(Pixels { width: width as usize, height: height as usize, rgb, _charge: charge }))
+    Ok(Some(Pixels { width, height, rgb, _charge: charge }))
 }
 
 #[cfg(test)]
