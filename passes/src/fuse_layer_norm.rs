@@ -3,11 +3,11 @@
 //! when: both means run over the same last axes and keep them; ε is a number; γ and β are vectors over those axes. Without
 //! γ the scale becomes ones.
 
-use crate::patch::{Operand, Patch};
+use crate::norm::{first_of_last_axes, ones, over_axes};
+use crate::patch::Patch;
 use crate::pattern::Match;
 use crate::rule::{Cx, No, Outcome, Rule, must};
-use planish_ir::{Attributes, Dim, ValueId};
-use planish_tensor::{DType, Tensor, f16};
+use planish_ir::{Attributes, ValueId};
 
 /// The norm with scale and bias.
 pub static RULE: Rule = Rule::matching(
@@ -53,51 +53,11 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>, scale: Option<ValueId>, bias: Option<
 
 /// The first of the last axes that both means run over.
 fn last_axes(cx: &Cx<'_>, found: &Match<'_>, rank: usize) -> Result<usize, No> {
-    let axes = |name: &str| -> Result<Vec<usize>, No> {
-        let node = found.node(name);
-        must(cx.int(node, "keepdims") == Some(1), "a mean drops its axes")?;
-        cx.reduced_axes(node, rank).ok_or_else(|| "the axes of a mean are not known".into())
-    };
-    let (of_mean, of_variance) = (axes("m")?, axes("v")?);
-    must(of_mean == of_variance, "mean and variance are taken over different axes")?;
-    let first = *of_mean.first().ok_or("the means run over no axis")?;
-    must(of_mean.iter().copied().eq(first..rank), "the means do not run over the last axes")?;
-    Ok(first)
-}
-
-/// γ or β as a tensor of exactly the normalized shape: runtimes take nothing else.
-fn over_axes(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, normalized: &[Dim]) -> Result<Operand, No> {
-    let shape = cx.shape(value).ok_or("the shape of scale or bias is not known")?;
-    let is_same = |shape: &[Dim]| {
-        shape.len() == normalized.len() && shape.iter().zip(normalized).all(|(a, b)| Dim::provably_equal(a, b))
-    };
-    if is_same(shape) {
-        return Ok(value.into());
-    }
-    let known: Option<Vec<i64>> = normalized.iter().map(Dim::as_known).collect();
-    let leading = shape.iter().take_while(|d| d.as_known() == Some(1)).count();
-    let leading = leading.min(shape.len().saturating_sub(normalized.len()));
-    let (Some(known), Some(_)) = (known, cx.constant(value)) else {
-        return Err("scale or bias is not of the normalized shape".into());
-    };
-    must(shape.len() - leading <= normalized.len(), "scale or bias varies along other axes")?;
-    let dims = patch.ints(&known);
-    let short: Option<Vec<i64>> = shape[leading..].iter().map(Dim::as_known).collect();
-    let short = patch.ints(&short.ok_or(No::SILENT)?);
-    let value = patch.operator("Reshape", Attributes::new(), &[value.into(), short]);
-    Ok(patch.operator("Expand", Attributes::new(), &[value, dims]))
-}
-
-fn ones(cx: &Cx<'_>, patch: &mut Patch, x: ValueId, normalized: &[Dim]) -> Result<Operand, No> {
-    let known: Option<Vec<i64>> = normalized.iter().map(Dim::as_known).collect();
-    let dims = patch.ints(&known.ok_or("the normalized shape is not known")?);
-    let one = match cx.dtype(x) {
-        Some(DType::F32) => Tensor::vector(&[1f32]),
-        Some(DType::F64) => Tensor::vector(&[1f64]),
-        Some(DType::F16) => Tensor::vector(&[f16::ONE]),
-        _ => return Err("the dtype is not known".into()),
-    };
-    Ok(patch.operator("ConstantOfShape", Attributes::new().with("value", one), &[dims]))
+    let (of_mean, of_variance) = (found.node("m"), found.node("v"));
+    let is_same = cx.reduced_axes(of_mean, rank) == cx.reduced_axes(of_variance, rank);
+    must(is_same, "mean and variance are taken over different axes")?;
+    first_of_last_axes(cx, of_variance, rank)?;
+    first_of_last_axes(cx, of_mean, rank)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use crate::explain::Report;
 use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
-    fold_constants, fuse_affine_conv, fuse_conv_affine, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm,
-    fuse_pad_conv, merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements, remove_noops,
+    attention_cache, attention_groups, attention_heads, fold_constants, fuse_affine_conv, fuse_attention,
+    fuse_conv_affine, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm, fuse_pad_conv, fuse_rms_norm, fuse_rotary,
+    merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements, remove_noops,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -45,9 +46,15 @@ const PIPELINE: &[Pass] = &[
             &fuse_affine_conv::NORM,
         ],
     ),
-    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
+    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_rms_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
     // After the forms with scale and bias, of which the plain form is a part.
-    Pass::Rules("fuse-plain", &[&fuse_layer_norm::PLAIN]),
+    Pass::Rules("fuse-plain", &[&fuse_layer_norm::PLAIN, &fuse_rms_norm::PLAIN]),
+    Pass::Rules(
+        "attention",
+        &[&fuse_rotary::RULE, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
+    ),
+    // Last: caches join keys and values by head.
+    Pass::Rules("attention-heads", &[&attention_heads::ROTARY, &attention_heads::ATTENTION]),
 ];
 
 /// Rounds after which the pipeline stops though the last changed something.

@@ -237,6 +237,17 @@ pub(crate) fn scalar(tensor: &Tensor) -> Option<f64> {
     uniform(tensor).filter(|_| tensor.num_elements() == 1)
 }
 
+/// A rank-0 tensor of a float dtype.
+pub(crate) fn scalar_of(dtype: Option<DType>, value: f32) -> Option<Tensor> {
+    Some(match dtype? {
+        DType::F32 => Tensor::scalar(value),
+        DType::F64 => Tensor::scalar(f64::from(value)),
+        DType::F16 => Tensor::scalar(f16::from_f32(value)),
+        DType::BF16 => Tensor::scalar(bf16::from_f32(value)),
+        _ => return None,
+    })
+}
+
 /// The number that every element of the tensor is, where they are all the same.
 pub(crate) fn uniform(tensor: &Tensor) -> Option<f64> {
     fn of<T: planish_tensor::Element + Copy + PartialEq>(tensor: &Tensor, widen: impl Fn(T) -> f64) -> Option<f64> {

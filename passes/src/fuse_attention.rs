@@ -1,0 +1,229 @@
+//! y = MatMul(Softmax(scale · MatMul(q, kᵀ) + mask), v)   ⇒   y = Attention(q, k, v, mask, scale)
+//!
+//! when: all are of rank 4, `[batch, heads, positions, features]`, and the mask broadcasts to the scores. The scale may be
+//! spread over q, k and the scores, and may be a division. Where(seen, scores, low) becomes the mask Where(seen, 0, low).
+//! A row that sees no key becomes zero, as exporters write with `IsNaN`, where the formula alone gives NaN.
+
+use crate::heads::operand;
+use crate::patch::{Operand, Patch};
+use crate::pattern::Match;
+use crate::rule::{Cx, No, Outcome, Rule, must, scalar_of};
+use planish_ir::{Attributes, Dim, ValueId};
+
+/// The whole of it.
+pub static RULE: Rule = Rule::matching(
+    "fuse-attention",
+    "product = MatMul(q, k)
+     scores = product * $factor | product / $divisor | product
+     seen = Where(condition, scores, $low) | Where(condition, $high, scores) | scores
+     weights = Softmax(Cast?(seen + mask | seen))
+     safe = Where(IsNaN(weights), 0, weights) | weights
+     y = MatMul(Cast?(safe), v)",
+    rewrite,
+);
+
+/// The most that a masked score may be for it to vanish beside any other, and to swallow what is added to it.
+const LOW: f64 = -1e8;
+
+/// Nodes between which a scale is looked for.
+const MAX_STEPS_UP: usize = 6;
+
+fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
+    let (product, v, y) = (found["product"], found["v"], cx.output(found.root()));
+    must(cx.axis(found.node("weights"), "axis", 4) == Some(3), "the softmax is not over keys of rank-4 scores")?;
+    let mut scale = 1.0;
+    if let Some(factor) = found.get("factor") {
+        scale *= cx.scalar(factor).ok_or("the scale is not one number")?;
+    }
+    if let Some(divisor) = found.get("divisor") {
+        scale /= cx.scalar(divisor).ok_or("the scale is not one number")?;
+    }
+    let mut patch = Patch::new();
+    let q = unscaled(cx, found["q"], &mut scale);
+    let k = keys(cx, &mut patch, found["k"], &mut scale)?;
+    check_shapes(cx, q, found["k"], v)?;
+    must(cx.dtype(q).is_some() && cx.dtype(q) == cx.dtype(v) && cx.dtype(q) == cx.dtype(y), "dtypes differ")?;
+    let mask = mask(cx, &mut patch, found, product)?;
+    let mut inputs = vec![q.into(), k, v.into()];
+    inputs.extend(mask);
+    let new = patch.operator("Attention", Attributes::new().with("scale", scale as f32), &inputs);
+    Ok(patch.replace(y, new))
+}
+
+/// Queries, transposed keys and values of one batch, whose heads go into each other.
+fn check_shapes(cx: &Cx<'_>, q: ValueId, transposed: ValueId, v: ValueId) -> Result<(), No> {
+    let (Some([qb, qh, ..]), Some([kb, kh, ..]), Some([vb, vh, ..])) = (cx.shape(q), cx.shape(transposed), cx.shape(v))
+    else {
+        return Err("queries, keys or values are not known to be of rank 4".into());
+    };
+    let is_same = Dim::provably_equal(qb, kb) && Dim::provably_equal(kb, vb) && Dim::provably_equal(kh, vh);
+    must(is_same, "batch or heads of queries, keys and values are not known to be the same")?;
+    let divides = match (qh.as_known(), kh.as_known()) {
+        (Some(q), Some(k)) => k > 0 && q % k == 0,
+        _ => Dim::provably_equal(qh, kh),
+    };
+    must(divides, "the heads of queries and keys do not go into each other")
+}
+
+/// What a value is before a scale, which is taken into account.
+fn unscaled(cx: &Cx<'_>, value: ValueId, scale: &mut f64) -> ValueId {
+    let mut value = value;
+    for _ in 0..MAX_STEPS_UP {
+        let Some((inner, factor)) = scaled(cx, value) else { break };
+        *scale *= factor;
+        value = inner;
+    }
+    value
+}
+
+/// A value of the same rank times or by a number, as that value and the factor.
+fn scaled(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, f64)> {
+    let (node, rank) = (value.node, cx.rank(value)?);
+    let number = |v: ValueId| cx.scalar(v).filter(|n| n.is_finite());
+    let is_ranked = |v: ValueId| cx.rank(v) == Some(rank);
+    if let Some(first) = operand(cx, value, "Div") {
+        let divisor = number(cx.input(node, 1)?).filter(|n| *n != 0.0)?;
+        return is_ranked(first).then_some((first, 1.0 / divisor));
+    }
+    let (a, b) = (operand(cx, value, "Mul")?, cx.input(node, 1)?);
+    match (number(a), number(b)) {
+        (_, Some(factor)) if is_ranked(a) => Some((a, factor)),
+        (Some(factor), _) if is_ranked(b) => Some((b, factor)),
+        _ => None,
+    }
+}
+
+/// Keys as `[batch, heads, positions, features]`, of which `transposed` has the last two axes exchanged.
+fn keys(cx: &Cx<'_>, patch: &mut Patch, transposed: ValueId, scale: &mut f64) -> Result<Operand, No> {
+    let transposed = unscaled(cx, transposed, scale);
+    if let Some(keys) = through_rank_3(cx, transposed) {
+        return Ok(unscaled(cx, keys, scale).into());
+    }
+    let mut perm = vec![0i64, 1, 3, 2];
+    let mut value = transposed;
+    if let Some(inner) = operand(cx, transposed, "Transpose") {
+        let outer = cx.int_list(transposed.node, "perm").filter(|p| p.len() == 4).ok_or(No::SILENT)?;
+        perm = vec![outer[0], outer[1], outer[3], outer[2]];
+        value = unscaled(cx, inner, scale);
+    }
+    if perm == [0, 1, 2, 3] {
+        return Ok(value.into());
+    }
+    Ok(patch.operator("Transpose", Attributes::new().with("perm", perm), &[value.into()]))
+}
+
+/// The keys of `Reshape(Transpose(Reshape(keys), [0, 2, 1]))`, which puts batch and heads into one axis meanwhile.
+fn through_rank_3(cx: &Cx<'_>, transposed: ValueId) -> Option<ValueId> {
+    let turned = operand(cx, transposed, "Reshape")?;
+    let flat = operand(cx, turned, "Transpose")?;
+    let keys = operand(cx, flat, "Reshape")?;
+    let is_turned = cx.int_list(turned.node, "perm").as_deref() == Some(&[0, 2, 1]);
+    let ([a, b, c, d], [x, y, z, w]) = (cx.shape(keys)?, cx.shape(transposed)?) else { return None };
+    let [_, p, f] = cx.shape(flat)? else { return None };
+    let pairs = [(a, x), (b, y), (c, w), (d, z), (c, p), (d, f)];
+    (is_turned && pairs.iter().all(|(a, b)| Dim::provably_equal(a, b))).then_some(keys)
+}
+
+/// What is added to the scores, if anything is.
+fn mask(cx: &Cx<'_>, patch: &mut Patch, found: &Match<'_>, product: ValueId) -> Result<Option<Operand>, No> {
+    let added = found.get("mask");
+    if let Some(mask) = added {
+        must(cx.dtype(mask) == cx.dtype(product), "the mask is of another dtype than the scores")?;
+        must(reaches(cx, mask, product), "the mask is not known to broadcast to the scores")?;
+    }
+    let Some(condition) = found.get("condition") else { return Ok(added.map(Operand::from)) };
+    must(reaches(cx, condition, product), "the condition is not known to broadcast to the scores")?;
+    let low = found.get("low").or(found.get("high")).ok_or(No::SILENT)?;
+    let is_low = cx.scalar(low).is_some_and(|low| low <= LOW);
+    must(is_low, "what stands for masked scores is not low enough to vanish")?;
+    let zero = patch.constant(scalar_of(cx.dtype(product), 0.0).ok_or("the scores are no floats")?);
+    let (a, b) = if found.get("low").is_some() { (zero, low.into()) } else { (low.into(), zero) };
+    let seen = patch.operator("Where", Attributes::new(), &[condition.into(), a, b]);
+    Ok(Some(match added {
+        Some(mask) => patch.operator("Add", Attributes::new(), &[seen, mask.into()]),
+        None => seen,
+    }))
+}
+
+/// Whether a mask broadcasts to the scores without making them larger, and says itself what each key gets.
+fn reaches(cx: &Cx<'_>, mask: ValueId, scores: ValueId) -> bool {
+    let (Some(mask), Some(scores)) = (cx.shape(mask), cx.shape(scores)) else { return false };
+    let is_one = |d: &Dim| d.as_known() == Some(1);
+    let fits =
+        |(m, s): (&Dim, &Dim)| is_one(m) || Dim::provably_equal(m, s) || !is_one(s) && !Dim::provably_different(m, s);
+    let keys = (mask.last(), scores.last());
+    let has_keys = matches!(keys, (Some(m), Some(s)) if !is_one(m) || is_one(s));
+    (2..=4).contains(&mask.len()) && has_keys && mask.iter().rev().zip(scores.iter().rev()).all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proof::Proof;
+
+    fn text(nodes: &str) -> String {
+        format!(
+            "g (float[N, 4, S, 2] q, float[N, 4, T, 2] k, float[N, 4, T, 3] v, float[N, 1, S, T] m, bool[S, T] c, float[N, 2, T, 2] w, float[N, 4, 2, T] x) \
+             => (float[] y) <float half = {{0.5}}, float two = {{2}}, float zero = {{0}}, float low = {{-1e9}}, float minus = {{-10}}> {{ {nodes} }}"
+        )
+    }
+
+    fn attends(nodes: &str, after: &str) {
+        Proof::of("fuse-attention").before(&text(nodes)).after(after).within(1e-5);
+    }
+
+    #[test]
+    fn plain_scores_with_the_scale_anywhere() {
+        let after = "y = Attention (q, k, v) <scale: float = 0.5>";
+        for nodes in [
+            "t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (q, t) s = Mul (p, half) w0 = Softmax (s) y = MatMul (w0, v)",
+            "t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (q, t) s = Div (p, two) w0 = Softmax <axis: int = 3> (s) y = MatMul (w0, v)",
+            "a = Mul (q, half) t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (a, t) w0 = Softmax (p) y = MatMul (w0, v)",
+            "a = Mul (q, half) b = Mul (k, half) d = Mul (two, b) t = Transpose <perm = [0, 1, 3, 2]> (d) p = MatMul (a, t) w0 = Softmax (p) y = MatMul (w0, v)",
+        ] {
+            attends(nodes, after);
+        }
+    }
+
+    #[test]
+    fn masks_are_added_or_chosen() {
+        let scores = "t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (q, t) s = Mul (p, half)";
+        attends(
+            &format!("{scores} a = Add (s, m) w0 = Softmax (a) y = MatMul (w0, v)"),
+            "y = Attention (q, k, v, m) <scale: float = 0.5>",
+        );
+        attends(
+            &format!(
+                "{scores} a = Add (m, s) w0 = Softmax (a) n = IsNaN (w0) z = Where (n, zero, w0) y = MatMul (z, v)"
+            ),
+            "y = Attention (q, k, v, m) <scale: float = 0.5>",
+        );
+        attends(
+            &format!("{scores} a = Where (c, s, low) w0 = Softmax (a) y = MatMul (w0, v)"),
+            "y_where = Where (c, y_constant, low) y = Attention (q, k, v, y_where) <scale: float = 0.5>",
+        );
+        attends(
+            &format!("{scores} a = Where (c, low, s) b = Add (a, m) w0 = Softmax (b) y = MatMul (w0, v)"),
+            "y_where = Where (c, low, y_constant) y_add = Add (y_where, m) y = Attention (q, k, v, y_add) <scale: float = 0.5>",
+        );
+    }
+
+    #[test]
+    fn keys_may_come_transposed() {
+        attends(
+            "p = MatMul (q, x) w0 = Softmax (p) y = MatMul (w0, v)",
+            "y_transpose = Transpose (x) <perm: ints = [0, 1, 3, 2]> y = Attention (q, y_transpose, v) <scale: float = 1.0>",
+        );
+    }
+
+    #[test]
+    fn other_axes_heads_and_masks_are_left_alone() {
+        let scores = "t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (q, t)";
+        for (nodes, reason) in [
+            (format!("{scores} w0 = Softmax <axis: int = 2> (p) y = MatMul (w0, v)"), "not over keys"),
+            (format!("{scores} a = Where (c, p, minus) w0 = Softmax (a) y = MatMul (w0, v)"), "low enough"),
+            (format!("{scores} w0 = Softmax (p) z = MatMul (w0, v) o = Relu (w0) y = MatMul (o, v)"), "read by"),
+        ] {
+            Proof::of("fuse-attention").before(&text(&nodes)).does_not_fire(reason);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! y = x · cos + Concat(−x₂, x₁) · sin   ⇒   y = RotaryEmbedding(x, cos', sin'),   where x = [x₁, x₂]
+//!
+//! when: x is `[batch, heads, positions, features]`, x₁ and x₂ are the halves of its features; the second halves of cos and
+//! sin repeat the first, of which cos' and sin' are made, `[batch, positions, features / 2]`. That is shown by following
+//! them up to `Concat(angles, angles)` or to a table whose halves are equal.
+
+use crate::heads::operand;
+use crate::patch::{Operand, Patch};
+use crate::pattern::Match;
+use crate::rule::{Cx, No, Outcome, Rule, must};
+use planish_ir::{Attributes, Axis, Dim, NodeId, ValueId};
+use planish_tensor::{DType, Tensor, f16};
+
+/// The form that rotates halves.
+pub static RULE: Rule = Rule::matching(
+    "fuse-rotary-embedding",
+    "first = &Slice(x, ...) | &Split(x, ...)
+     second = &Slice(x, ...) | &Split(x, ...)[1]
+     rotated = Concat(-second, first)
+     y = x * cos + rotated * sin",
+    rewrite,
+);
+
+/// Steps that are taken up from cos or sin.
+const MAX_STEPS_UP: usize = 12;
+
+fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
+    let x = found["x"];
+    let Some([batch, _, positions, features]) = cx.shape(x) else {
+        return Err("x is not known to be of rank 4".into());
+    };
+    let size = features.as_known().filter(|size| size % 2 == 0).ok_or("the number of features is not known")?;
+    must(cx.axis(found.node("rotated"), "axis", 4) == Some(3), "halves are joined along another axis")?;
+    must(is_part(cx, found["first"], 0, size / 2), "x₁ is not the first half of the features")?;
+    must(is_part(cx, found["second"], size / 2, size), "x₂ is not the second half of the features")?;
+    let mut patch = Patch::new();
+    let cos = angles(cx, &mut patch, found["cos"], x, [batch, positions], size)?;
+    let sin = angles(cx, &mut patch, found["sin"], x, [batch, positions], size)?;
+    let new = patch.operator("RotaryEmbedding", Attributes::new(), &[x.into(), cos, sin]);
+    Ok(patch.replace(cx.output(found.root()), new))
+}
+
+/// Whether a value made by `Slice` or `Split` is its source's elements from `start` to `end` along the last of 4 axes.
+fn is_part(cx: &Cx<'_>, value: ValueId, start: i64, end: i64) -> bool {
+    let node = value.node;
+    if cx.operator(node).is_some_and(|o| o.is("Split")) {
+        let size = cx.shape(value).and_then(|s| s.last()).and_then(Dim::as_known);
+        return cx.axis(node, "axis", 4) == Some(3)
+            && size == Some(end - start)
+            && value.output as i64 * size.unwrap_or(0) == start;
+    }
+    let ints = |index: usize| cx.input(node, index).and_then(|v| cx.ints(v));
+    let is_last = matches!(ints(3).as_deref(), Some([3 | -1]));
+    let is_dense = cx.input(node, 4).is_none() || ints(4).as_deref() == Some(&[1]);
+    let (Some(&[from]), Some(&[to])) = (ints(1).as_deref(), ints(2).as_deref()) else { return false };
+    let is_end = to == end || start > 0 && to > end;
+    is_last && is_dense && from == start && is_end
+}
+
+/// Half of cos or sin, as `[batch, positions, features / 2]`.
+fn angles(
+    cx: &Cx<'_>,
+    patch: &mut Patch,
+    value: ValueId,
+    x: ValueId,
+    [batch, positions]: [&Dim; 2],
+    size: i64,
+) -> Result<Operand, No> {
+    let shape = cx.shape(value).ok_or("the shape of cos or sin is not known")?;
+    let (rows, half) = match shape {
+        [b, _, p, _] if without_heads(cx, value).is_some() => {
+            let inner = without_heads(cx, value).ok_or(No::SILENT)?;
+            ([b.clone(), p.clone()], half(cx, patch, inner, size, MAX_STEPS_UP)?)
+        }
+        [b, heads, p, _] if heads.as_known() == Some(1) => {
+            let half = half(cx, patch, value, size, MAX_STEPS_UP)?;
+            let axis = patch.ints(&[1]);
+            ([b.clone(), p.clone()], patch.operator("Squeeze", Attributes::new(), &[half, axis]))
+        }
+        [p, _] => {
+            let half = half(cx, patch, value, size, MAX_STEPS_UP)?;
+            let axis = patch.ints(&[0]);
+            ([Dim::known(1), p.clone()], patch.operator("Unsqueeze", Attributes::new(), &[half, axis]))
+        }
+        _ => return Err("cos or sin are not the same for all heads".into()),
+    };
+    must(Dim::provably_equal(&rows[1], positions), "cos or sin have other positions than x")?;
+    if Dim::provably_equal(&rows[0], batch) {
+        return Ok(half);
+    }
+    must(rows[0].as_known() == Some(1), "cos or sin have another batch than x")?;
+    let batch = patch.operator("Shape", Attributes::new().with("start", 0i64).with("end", 1i64), &[x.into()]);
+    let rest = patch.ints(&[1, 1]);
+    let shape = patch.operator("Concat", Attributes::new().with("axis", 0i64), &[batch, rest]);
+    Ok(patch.operator("Expand", Attributes::new(), &[half, shape]))
+}
+
+/// What is given an axis of 1 for heads by `Unsqueeze`.
+fn without_heads(cx: &Cx<'_>, value: ValueId) -> Option<ValueId> {
+    let inner = operand(cx, value, "Unsqueeze")?;
+    let axes = cx.ints(cx.input(value.node, 1)?)?;
+    (cx.rank(inner) == Some(3) && axes == [1]).then_some(inner)
+}
+
+/// The first half of a value along its last axis of `size`, where the second half repeats it.
+fn half(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, size: i64, steps: usize) -> Result<Operand, No> {
+    let shape = cx.shape(value).ok_or("the shape of what cos or sin are made from is not known")?;
+    let rank = shape.len();
+    if shape.last().is_none_or(|d| d.as_known() == Some(1)) {
+        return Ok(value.into());
+    }
+    if let Some(tensor) = cx.constant(value) {
+        must(has_equal_halves(tensor, size), "the halves of a table of cos or sin differ")?;
+        let bounds = [0, size / 2, -1].map(|i| patch.ints(&[i]));
+        return Ok(patch.operator("Slice", Attributes::new(), &[value.into(), bounds[0], bounds[1], bounds[2]]));
+    }
+    let node = value.node;
+    let operator = cx.operator(node).filter(|_| steps > 0 && value.output == 0);
+    let operator =
+        operator.filter(|o| o.domain.is_empty()).ok_or("the halves of cos or sin are not known to be equal")?;
+    let input = |index: usize| cx.input(node, index).ok_or(No::SILENT);
+    let first = input(0)?;
+    let inputs = match operator.name.as_str() {
+        "Concat" => {
+            let is_twice =
+                cx.graph.node_inputs(node)[..] == [Some(first); 2] && cx.axis(node, "axis", rank) == Some(rank - 1);
+            must(is_twice, "cos or sin are made of two different halves")?;
+            return Ok(first.into());
+        }
+        "Cos" | "Sin" | "Cast" | "Neg" => vec![half(cx, patch, first, size, steps - 1)?],
+        "Mul" | "Add" => {
+            let other = half(cx, patch, input(1)?, size, steps - 1)?;
+            vec![half(cx, patch, first, size, steps - 1)?, other]
+        }
+        "Unsqueeze" if keeps_last_axis(cx, node, 1, rank) => {
+            vec![half(cx, patch, first, size, steps - 1)?, input(1)?.into()]
+        }
+        "Slice" if keeps_last_axis(cx, node, 3, rank) => {
+            let mut inputs = vec![half(cx, patch, first, size, steps - 1)?];
+            inputs.extend(cx.graph.node_inputs(node).iter().skip(1).map(|&v| Operand::from(v)));
+            inputs
+        }
+        "Gather" if cx.rank(first).is_some_and(|r| r > 1 && cx.axis(node, "axis", r) == Some(0)) => {
+            vec![half(cx, patch, first, size, steps - 1)?, input(1)?.into()]
+        }
+        other => return Err(format!("cos or sin are made by {other}").into()),
+    };
+    Ok(patch.operator(&operator.name, operator.attributes.clone(), &inputs))
+}
+
+/// Whether the axes that input `index` of a node names leave out the last of `rank`.
+fn keeps_last_axis(cx: &Cx<'_>, node: NodeId, index: usize, rank: usize) -> bool {
+    let axes = cx.input(node, index).and_then(|axes| cx.ints(axes));
+    let keeps = |&axis: &i64| Axis::new(axis).resolve(rank).is_ok_and(|axis| axis + 1 < rank);
+    axes.is_some_and(|axes| axes.iter().all(keeps))
+}
+
+fn has_equal_halves(tensor: &Tensor, size: i64) -> bool {
+    fn check<T: PartialEq>(elements: &[T], size: usize) -> bool {
+        size > 1 && elements.chunks(size).all(|row| row.len() == size && row[..size / 2] == row[size / 2..])
+    }
+    let Ok(size) = usize::try_from(size) else { return false };
+    let is_last = tensor.shape().dims().last() == Some(&size);
+    is_last
+        && match tensor.dtype() {
+            DType::F32 => tensor.as_slice::<f32>().is_ok_and(|e| check(e, size)),
+            DType::F16 => tensor.as_slice::<f16>().is_ok_and(|e| check(e, size)),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::proof::Proof;
+
+    const CACHES: &str = "d = Cos (t) e = Sin (t) c = Unsqueeze (d, one) s = Unsqueeze (e, one)";
+    const TURN: &str = "a = Slice (x, zero, two, three, one) b = Slice (x, two, many, three, one) m = Neg (b) r = Concat <axis: int = -1> (m, a) \
+                        p = Mul (x, c) q = Mul (r, s) y = Add (p, q)";
+
+    fn text(nodes: &str) -> String {
+        format!(
+            "g (float[N, 3, S, 4] x, float[N, S, 2] f, float[N, S, 2] k, float[1, S, 2] l) => (float[] y) <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, \
+             int64[1] three = {{3}}, int64[1] many = {{9223372036854775807}}, float[1, 1, 1, 4] table = {{1, 2, 1, 2}}, float[1, 1, 1, 4] other = {{1, 2, 1, 3}}> {{ {nodes} }}"
+        )
+    }
+
+    #[test]
+    fn rotated_halves_become_one_node() {
+        Proof::of("fuse-rotary-embedding")
+            .before(&text(&format!("t = Concat <axis: int = -1> (f, f) {CACHES} {TURN}")))
+            .after("y_cos = Cos (f) y_sin = Sin (f) y = RotaryEmbedding (x, y_cos, y_sin)")
+            .within(1e-6);
+    }
+
+    #[test]
+    fn other_halves_or_angles_are_left_alone() {
+        let wrong = TURN.replace("Slice (x, zero, two", "Slice (x, one, three");
+        for (nodes, reason) in [
+            (format!("t = Concat <axis: int = -1> (f, k) {CACHES} {TURN}"), "different halves"),
+            (format!("t = Concat <axis: int = -1> (f, f) {CACHES} {wrong}"), "not the first half"),
+            (format!("c = Mul (table, other) s = Mul (table, table) {TURN}"), "differ"),
+        ] {
+            Proof::of("fuse-rotary-embedding").before(&text(&nodes)).does_not_fire(reason);
+        }
+    }
+}
