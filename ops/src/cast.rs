@@ -48,6 +48,13 @@ pub struct Rounding {
     scale: ScaleRounding,
 }
 
+/// As `Cast` rounds where its attributes say nothing.
+impl Default for Rounding {
+    fn default() -> Rounding {
+        Rounding { saturate: true, scale: ScaleRounding::Up }
+    }
+}
+
 impl Rounding {
     /// Numbers out of range become the greatest if `saturate`, scales go up to the next power of two.
     pub const fn new(saturate: bool) -> Rounding {

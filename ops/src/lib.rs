@@ -110,8 +110,6 @@ mod strings;
 mod swiglu;
 mod symbolic;
 mod tensor_scatter;
-#[cfg(test)]
-mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -121,6 +119,8 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
+#[cfg(test)]
+mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
@@ -129,6 +129,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sign::operator::Abs>(),
     entry::<math::operator::Acos>(),
     entry::<math::operator::Acosh>(),
+    entry::<optimizer::Adagrad>(),
+    entry::<optimizer::Adam>(),
     entry::<arithmetic::Add>(),
     entry::<affine_grid::AffineGrid>(),
     entry::<logic::And>(),
@@ -169,15 +171,17 @@ pub static OPERATORS: &[Entry] = &[
     entry::<math::operator::Cosh>(),
     entry::<cumulative::CumProd>(),
     entry::<cumulative::CumSum>(),
-    entry::<dft::Dft>(),
     entry::<deform_conv::DeformConv>(),
     entry::<depth_space::DepthToSpace>(),
     entry::<quantized::DequantizeLinear>(),
     entry::<det::Det>(),
+    entry::<dft::Dft>(),
     entry::<arithmetic::Div>(),
     entry::<dropout::Dropout>(),
     entry::<quantized::DynamicQuantizeLinear>(),
+    entry::<recurrent::DynamicQuantizeLstm>(),
     entry::<einsum::Einsum>(),
+    entry::<planish::Elementwise>(),
     entry::<activation::operator::Elu>(),
     entry::<compare::Equal>(),
     entry::<math::operator::Erf>(),
@@ -187,7 +191,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<flatten::Flatten>(),
     entry::<attention::FlexAttention>(),
     entry::<math::operator::Floor>(),
-    entry::<recurrent::Gru>(),
+    entry::<planish::FusedConv>(),
+    entry::<planish::FusedMatMul>(),
     entry::<gather::Gather>(),
     entry::<elements::GatherElements>(),
     entry::<nd::GatherNd>(),
@@ -201,6 +206,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<grid_sample::GridSample>(),
     entry::<group_normalization::GroupNormalization>(),
     entry::<attention::GroupQueryAttention>(),
+    entry::<recurrent::Gru>(),
     entry::<window::HammingWindow>(),
     entry::<window::HannWindow>(),
     entry::<activation::operator::HardSigmoid>(),
@@ -212,8 +218,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<group_normalization::InstanceNormalization>(),
     entry::<classify::IsInf>(),
     entry::<classify::IsNaN>(),
-    entry::<lrn::Lrn>(),
-    entry::<recurrent::Lstm>(),
     entry::<layer_normalization::LayerNormalization>(),
     entry::<activation::operator::LeakyRelu>(),
     entry::<compare::Less>(),
@@ -224,6 +228,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<control::Loop>(),
     entry::<normalize::LpNormalization>(),
     entry::<pool::LpPool>(),
+    entry::<lrn::Lrn>(),
+    entry::<recurrent::Lstm>(),
     entry::<matmul::MatMul>(),
     entry::<quantized::MatMulInteger>(),
     entry::<variadic::Max>(),
@@ -236,6 +242,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<variadic::Min>(),
     entry::<activation::operator::Mish>(),
     entry::<modulo::Mod>(),
+    entry::<optimizer::Momentum>(),
     entry::<arithmetic::Mul>(),
     entry::<multinomial::Multinomial>(),
     entry::<sign::operator::Neg>(),
@@ -254,8 +261,6 @@ pub static OPERATORS: &[Entry] = &[
     entry::<quantized::QLinearConv>(),
     entry::<quantized::QLinearMatMul>(),
     entry::<quantized::QuantizeLinear>(),
-    entry::<layer_normalization::RmsNormalization>(),
-    entry::<recurrent::Rnn>(),
     entry::<random_fill::RandomNormal>(),
     entry::<random_fill::RandomNormalLike>(),
     entry::<random_fill::RandomUniform>(),
@@ -277,10 +282,11 @@ pub static OPERATORS: &[Entry] = &[
     entry::<reshape::Reshape>(),
     entry::<resize::Resize>(),
     entry::<reverse_sequence::ReverseSequence>(),
+    entry::<layer_normalization::RmsNormalization>(),
+    entry::<recurrent::Rnn>(),
     entry::<roi::RoiAlign>(),
     entry::<rotary_embedding::RotaryEmbedding>(),
     entry::<math::operator::Round>(),
-    entry::<stft::Stft>(),
     entry::<control::Scan>(),
     entry::<elements::ScatterElements>(),
     entry::<nd::ScatterNd>(),
@@ -309,6 +315,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<sequence_tensors::SplitToSequence>(),
     entry::<math::operator::Sqrt>(),
     entry::<squeeze::Squeeze>(),
+    entry::<stft::Stft>(),
     entry::<strings::StringConcat>(),
     entry::<strings::StringNormalizer>(),
     entry::<strings::StringSplit>(),
@@ -329,13 +336,25 @@ pub static OPERATORS: &[Entry] = &[
     entry::<squeeze::Unsqueeze>(),
     entry::<select::Where>(),
     entry::<logic::Xor>(),
+    entry::<ml::ArrayFeatureExtractor>(),
+    entry::<ml::Binarizer>(),
+    entry::<ml::CastMap>(),
+    entry::<ml::CategoryMapper>(),
+    entry::<ml::DictVectorizer>(),
+    entry::<ml::FeatureVectorizer>(),
+    entry::<ml::Imputer>(),
+    entry::<ml::LabelEncoder>(),
+    entry::<ml::LinearClassifier>(),
+    entry::<ml::LinearRegressor>(),
+    entry::<ml::Normalizer>(),
+    entry::<ml::OneHotEncoder>(),
+    entry::<ml::Scaler>(),
+    entry::<ml::SvmClassifier>(),
+    entry::<ml::SvmRegressor>(),
     entry::<ml::TreeEnsemble>(),
     entry::<ml::TreeEnsembleClassifier>(),
     entry::<ml::TreeEnsembleRegressor>(),
-    entry::<optimizer::Adagrad>(),
-    entry::<optimizer::Adam>(),
-    entry::<optimizer::Momentum>(),
-    entry::<recurrent::DynamicQuantizeLstm>(),
+    entry::<ml::ZipMap>(),
     entry::<microsoft::DynamicQuantizeMatMul>(),
     entry::<microsoft::GatherBlockQuantized>(),
     entry::<microsoft::Inverse>(),
@@ -346,7 +365,4 @@ pub static OPERATORS: &[Entry] = &[
     entry::<microsoft::QLinearAveragePool>(),
     entry::<microsoft::QLinearGlobalAveragePool>(),
     entry::<microsoft::QLinearMul>(),
-    entry::<planish::Elementwise>(),
-    entry::<planish::FusedConv>(),
-    entry::<planish::FusedMatMul>(),
 ];

@@ -1,11 +1,24 @@
 //! The domain `ai.onnx.ml`: classic machine learning, as exported from scikit-learn and its neighbours.
 
+mod encoders;
+mod features;
+mod keys;
 mod labels;
+mod linear;
+mod maps;
 mod post_transform;
 mod rows;
+mod scaling;
 mod scores;
+mod svm;
 mod tree;
 
+pub use encoders::{CategoryMapper, LabelEncoder, OneHotEncoder};
+pub use features::{ArrayFeatureExtractor, FeatureVectorizer};
+pub use linear::{LinearClassifier, LinearRegressor};
+pub use maps::{CastMap, DictVectorizer, ZipMap};
+pub use scaling::{Binarizer, Imputer, Normalizer, Scaler};
+pub use svm::{SvmClassifier, SvmRegressor};
 pub use tree::{TreeEnsemble, TreeEnsembleClassifier, TreeEnsembleRegressor};
 
 use planish_ir::Types;

@@ -35,3 +35,9 @@ impl Pair {
         scores
     }
 }
+
+/// The first of the classes with the highest score.
+pub fn first_highest(scores: &[f64]) -> u32 {
+    let best = (0..).zip(scores).reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map_or(0, |(class, _)| class)
+}
