@@ -110,6 +110,8 @@ mod strings;
 mod swiglu;
 mod symbolic;
 mod tensor_scatter;
+#[cfg(test)]
+mod testing;
 mod tf_idf_vectorizer;
 mod tile;
 mod top_k;
@@ -119,8 +121,6 @@ mod unary;
 mod unique;
 mod variadic;
 mod window;
-#[cfg(test)]
-mod testing;
 
 pub use registry::{Define, Entry, StandardRegistry, entry};
 
