@@ -35,6 +35,7 @@ pub use onnx::{ExportError, ExportOptions, ImportError, ImportErrorKind, ImportO
 pub use planish_ir::{CancelToken, Dim, Graph, Type};
 pub use planish_passes::{OptimizeOptions, PassReport, Report};
 pub use planish_runtime::{
-    InputInfo, NodeProfile, OutputInfo, RunError, RunErrorKind, RunOptions, Session, SessionError, SessionOptions,
+    DEFAULT_MAX_MEMORY_BYTES, InputInfo, NodeProfile, OutputInfo, RunError, RunErrorKind, RunOptions, Session,
+    SessionError, SessionOptions,
 };
 pub use planish_tensor::{DType, Element, Memory, Shape, Tensor, Value, bf16, f16};

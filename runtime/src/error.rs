@@ -1,6 +1,6 @@
 //! Why a session could not be made or a run not finish.
 
-use crate::Unsupported;
+use crate::{Unsupported, grouped};
 use planish_ir::{GraphError, OpError};
 use std::fmt;
 
@@ -30,7 +30,9 @@ impl fmt::Display for SessionError {
         match self {
             SessionError::Unsupported(list) => {
                 write!(f, "unsupported: {} node(s) cannot run", list.len())?;
-                list.iter().try_for_each(|item| write!(f, "\n  {item}"))
+                grouped(list).into_iter().try_for_each(|((operator, reason), nodes)| {
+                    write!(f, "\n  {operator}: {reason}\n    {} node(s): {}", nodes.len(), nodes.join(", "))
+                })
             }
             SessionError::Graph(error) => error.fmt(f),
             SessionError::NoSuchValue(name) => write!(f, "the model has no value named {name:?}"),

@@ -13,5 +13,7 @@ mod support;
 
 pub use error::{RunError, RunErrorKind, SessionError};
 pub use generate::generate_input;
-pub use session::{InputInfo, NodeProfile, OutputInfo, RunOptions, Session, SessionOptions, physical_cores};
-pub use support::{Unsupported, unsupported};
+pub use session::{
+    DEFAULT_MAX_MEMORY_BYTES, InputInfo, NodeProfile, OutputInfo, RunOptions, Session, SessionOptions, physical_cores,
+};
+pub use support::{Unsupported, grouped, unsupported};

@@ -9,17 +9,29 @@ use planish_tensor::{Memory, Value};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
+/// The most bytes that tensors of a session may take unless its options say otherwise: enough for the models that planish
+/// is for, and little enough that a small file which asks for more does no harm.
+pub const DEFAULT_MAX_MEMORY_BYTES: usize = if usize::BITS > 32 { 1 << 32 } else { 1 << 30 };
+
 /// How a session is to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// Threads to compute on, the calling one included; 0 for one a physical core.
     pub threads: usize,
-    /// The most bytes that tensors of this session may take; only the system limits if `None`.
+    /// The most bytes that tensors of this session may take, [`DEFAULT_MAX_MEMORY_BYTES`] unless set; only the system
+    /// limits if `None`.
     pub max_memory_bytes: Option<usize>,
     /// Values inside the graph to give out besides its outputs, by name.
     pub extra_outputs: Vec<String>,
     /// Only these of the graph's outputs are computed, if given.
     pub only_outputs: Option<Vec<String>>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        let max_memory_bytes = Some(DEFAULT_MAX_MEMORY_BYTES);
+        SessionOptions { threads: 0, max_memory_bytes, extra_outputs: Vec::new(), only_outputs: None }
+    }
 }
 
 /// How one run is to go.

@@ -1,6 +1,7 @@
 //! What of a graph planish cannot run: all of it at once.
 
 use planish_ir::{Graph, Implementation, TypeProblem};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A node that planish cannot run.
@@ -18,6 +19,15 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {:?} ({}): {}", self.node, self.operator, self.reason)
     }
+}
+
+/// The names of nodes by operator and by what is missing, which is the same for many of them.
+pub fn grouped(missing: &[Unsupported]) -> BTreeMap<(&str, &str), Vec<&str>> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for item in missing {
+        groups.entry((&item.operator, &item.reason)).or_default().push(&item.node);
+    }
+    groups
 }
 
 impl From<TypeProblem> for Unsupported {

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use planish_ir::{Dim, Graph};
 use planish_kernels::Isa;
-use planish_runtime::{RunOptions, Session, SessionOptions, generate_input};
+use planish_runtime::{DEFAULT_MAX_MEMORY_BYTES, RunOptions, Session, SessionOptions, generate_input};
 use planish_tensor::{Memory, PayloadError, Value};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct Common {
     /// Instruction set level: scalar, avx2, avx512, neon [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     pub isa: Option<String>,
-    /// Most memory that tensors may take, with suffix K, M or G
+    /// Most memory that tensors may take, with suffix K, M or G [default: 4G]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub max_memory: Option<usize>,
     /// Longest time that a run may take
@@ -83,11 +83,16 @@ impl Common {
         Ok(model)
     }
 
+    /// The most bytes that tensors may take.
+    fn max_memory_bytes(&self) -> usize {
+        self.max_memory.unwrap_or(DEFAULT_MAX_MEMORY_BYTES)
+    }
+
     /// How sessions of this command are to run.
     pub fn session_options(&self) -> SessionOptions {
         SessionOptions {
             threads: self.threads.map_or(0, usize::from),
-            max_memory_bytes: self.max_memory,
+            max_memory_bytes: Some(self.max_memory_bytes()),
             ..SessionOptions::default()
         }
     }
@@ -136,9 +141,6 @@ pub fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
-
-/// The most that generated inputs may take unless `--max-memory` says otherwise.
-const MAX_GENERATED_BYTES: usize = 4 << 30;
 
 /// Where a command takes its inputs from.
 #[derive(Args, Clone, Debug)]
@@ -203,7 +205,7 @@ impl InputArgs {
         if !unbound.is_empty() {
             common.note(&format!("note: dimensions {} are {extent}; set them with --dim NAME=N", unbound.join(", ")));
         }
-        let memory = Memory::with_limit(common.max_memory.unwrap_or(MAX_GENERATED_BYTES));
+        let memory = Memory::with_limit(common.max_memory_bytes());
         for (seed, slot) in (self.seed..).zip(missing) {
             let extent =
                 |dim: &Dim| dim.eval(&|name| bind(name).or(Some(extent))).and_then(|v| v.try_into().ok()).unwrap_or(1);

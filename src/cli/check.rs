@@ -5,9 +5,8 @@ use super::failure::Failure;
 use super::format::{Align, Table, green, red};
 use clap::Args;
 use planish_ir::Graph;
-use planish_runtime::{Unsupported, unsupported};
+use planish_runtime::{Unsupported, grouped, unsupported};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Validate a model against the standard and list everything planish cannot run
@@ -53,14 +52,6 @@ impl Check {
 /// What of the graph and its bodies breaks the signatures of its operators.
 fn type_problems(graph: &Graph) -> Vec<String> {
     graph.check_types().iter().map(ToString::to_string).collect()
-}
-
-fn grouped(missing: &[Unsupported]) -> BTreeMap<(&str, &str), Vec<&str>> {
-    let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for item in missing {
-        groups.entry((&item.operator, &item.reason)).or_default().push(&item.node);
-    }
-    groups
 }
 
 fn render(missing: &[Unsupported], problems: &[String], nodes: usize) -> String {
