@@ -6,5 +6,5 @@ use planish_fuzz::{load, mutate};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| load::check(data));
 libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate::model(data, size, max_size, seed)
+    mutate::model(data, size, max_size, seed, libfuzzer_sys::fuzzer_mutate)
 });

@@ -11,9 +11,15 @@ use prost::Message;
 const NUMBERS: [i64; 16] =
     [0, 1, -1, 2, -2, 3, 4, 7, 33, 127, 1 << 16, 1 << 31, -(1 << 31), 1 << 40, i64::MAX, i64::MIN];
 
-/// Changes the model in `data[..size]`, and gives its new size: a few changes to the message in three of four cases,
-/// else libFuzzer's own to the bytes.
-pub fn model(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+/// Changes the model in `data[..size]`, and gives its new size: a few changes to the message in three of four cases, else
+/// those that `change_bytes` makes.
+pub fn model(
+    data: &mut [u8],
+    size: usize,
+    max_size: usize,
+    seed: u32,
+    change_bytes: impl FnOnce(&mut [u8], usize, usize) -> usize,
+) -> usize {
     let mut random = Random(u64::from(seed));
     let decoded = wire::decode::<ModelProto>(Bytes::copy_from_slice(&data[..size]));
     if let Ok(mut model) = decoded
@@ -28,7 +34,7 @@ pub fn model(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize 
             return bytes.len();
         }
     }
-    libfuzzer_sys::fuzzer_mutate(data, size, max_size)
+    change_bytes(data, size, max_size)
 }
 
 fn change_graph(graph: &mut GraphProto, random: &mut Random) {
