@@ -1,7 +1,7 @@
 //! Models changed at random, through the oracles of the fuzz targets: what a fuzzer does, without a fuzzer's guidance.
 //!
 //! ```text
-//! PLANISH_MUTATIONS=1000000 cargo test --test mutated    # for longer than the few thousand of every run
+//! PLANISH_MUTATIONS=1000000 cargo test --test mutated    # for longer than the thousand of every run
 //! ```
 //!
 //! Where a model ends the process, `target/tmp/mutated.onnx` is that model.
@@ -19,7 +19,7 @@ use std::fs;
 use std::path::Path;
 
 /// How many models are made, unless `PLANISH_MUTATIONS` says otherwise.
-const MUTATIONS: u32 = 2000;
+const MUTATIONS: u32 = 1000;
 
 /// The largest model that a change may make.
 const MAX_BYTES: usize = 64 << 10;
