@@ -42,20 +42,23 @@ fn tests() -> Vec<PathBuf> {
 
 #[test]
 fn inferred_types_are_those_evaluated() {
-    let mut failures = Vec::new();
-    for test in tests() {
+    let (mut failures, mut num_checked, tests) = (Vec::new(), 0, tests());
+    for test in &tests {
         let Ok(model) = Model::load(test.join("model.onnx")) else { continue };
-        check(&model.graph, &test, &mut |what| failures.push(format!("{}: {what}", test.display())));
+        num_checked += check(&model.graph, test, &mut |what| failures.push(format!("{}: {what}", test.display())));
     }
+    println!("{num_checked} nodes of {} tests", tests.len());
     assert!(failures.is_empty(), "{failures:#?}");
+    assert!(num_checked >= tests.len() / 2, "only {num_checked} nodes of {} tests could be evaluated", tests.len());
 }
 
-/// Evaluates the graph node by node. What planish does not run is left alone.
-fn check(graph: &Graph, test: &Path, fail: &mut dyn FnMut(String)) {
+/// Evaluates the graph node by node, as far as planish runs it; the number of nodes.
+fn check(graph: &Graph, test: &Path, fail: &mut dyn FnMut(String)) -> usize {
     let named =
         |value: ValueId| NamedType { name: graph.value_name(value).to_owned(), ty: graph.fact(value).ty.clone() };
     let inputs: Vec<NamedType> = graph.inputs().map(named).collect();
-    let Ok(set) = DataSet::read(&test.join("test_data_set_0"), &inputs, &[]) else { return };
+    let Ok(set) = DataSet::read(&test.join("test_data_set_0"), &inputs, &[]) else { return 0 };
+    let mut num_checked = 0;
     let mut values: HashMap<String, Value> = set.inputs.into_iter().collect();
     for id in graph.topological_order().unwrap() {
         let names: Vec<String> = graph.node_outputs(id).map(|v| graph.value_name(v).to_owned()).collect();
@@ -68,7 +71,8 @@ fn check(graph: &Graph, test: &Path, fail: &mut dyn FnMut(String)) {
                 let inputs = graph.node_inputs(id);
                 let inputs: Vec<Option<Value>> =
                     inputs.iter().map(|v| values.get(graph.value_name((*v)?)).cloned()).collect();
-                let Some(outputs) = evaluate(operator, &inputs, names.len()) else { return };
+                let Some(outputs) = evaluate(operator, &inputs, names.len()) else { return num_checked };
+                num_checked += 1;
                 if let Err(why) = agree(operator, &inputs, &outputs) {
                     fail(format!("{}: {why}", graph.describe(id)));
                 }
@@ -76,6 +80,7 @@ fn check(graph: &Graph, test: &Path, fail: &mut dyn FnMut(String)) {
             }
         }
     }
+    num_checked
 }
 
 fn evaluate(operator: &Operator, inputs: &[Option<Value>], num_outputs: usize) -> Option<Vec<Option<Value>>> {

@@ -106,6 +106,9 @@ impl DeformConv {
         if space.is_empty() || space.len() > MAX_AXES {
             return Err(OpError::unsupported(format!("DeformConv along {} axes", space.len())));
         }
+        if space.contains(&0) {
+            return Err(OpError::invalid(format!("an input of shape {} has nothing to read", x.shape())));
+        }
         if self.window.kernel().is_some_and(|given| given != kernel)
             || per_group.checked_mul(self.groups) != Some(channels)
             || !filters.is_multiple_of(self.groups)
@@ -114,7 +117,7 @@ impl DeformConv {
             return Err(mismatch("filters", w.shape()));
         }
         let axes = self.window.resolve(space, kernel)?;
-        let taps: usize = kernel.iter().product();
+        let taps = Shape::new(kernel)?.num_elements();
         let windows: Vec<usize> = axes.iter().map(|axis| axis.output).collect();
         let shape_of = |channels: usize| Shape::new(&[&[batch, channels], &windows[..]].concat());
         let form = Form {
@@ -124,12 +127,12 @@ impl DeformConv {
             groups: self.groups,
             offset_groups: self.offset_groups,
             taps,
-            windows: windows.iter().product(),
+            windows: Shape::new(&windows)?.num_elements(),
             shape: shape_of(filters)?,
             axes,
         };
-        let masks = shape_of(taps * self.offset_groups)?;
-        if *offset.shape() != shape_of(masks[1] * space.len())? {
+        let masks = shape_of(taps.saturating_mul(self.offset_groups))?;
+        if *offset.shape() != shape_of(masks[1].saturating_mul(space.len()))? {
             return Err(mismatch("offsets", offset.shape()));
         }
         if let Some(mask) = inputs.opt_tensor(4)?.filter(|mask| *mask.shape() != masks) {

@@ -66,10 +66,10 @@ fn determinant(cx: &EvalCx<'_>, matrix: &mut [f64], n: usize) -> Result<f64, OpE
         }
         let (upper, lower) = matrix.split_at_mut((k + 1) * n);
         let pivot_row = &upper[k * n + k..];
-        determinant *= pivot_row[0];
         if pivot_row[0] == 0.0 {
-            break;
+            return Ok(0.0);
         }
+        determinant *= pivot_row[0];
         for row in lower.chunks_exact_mut(n) {
             let factor = row[k] / pivot_row[0];
             row[k..].iter_mut().zip(pivot_row).for_each(|(x, pivot)| *x -= factor * pivot);

@@ -320,7 +320,11 @@ impl<'a> Decoder<'a> {
     fn scan(&mut self, segment: &[u8]) -> Result<(), Trouble> {
         let mut segment = Segments(segment);
         let mut parts = Vec::new();
-        for _ in 0..segment.byte()? {
+        let count = segment.byte()?;
+        if !(1..=4).contains(&count) {
+            return Err(Trouble::Corrupt);
+        }
+        for _ in 0..count {
             let (id, tables) = (segment.byte()?, segment.byte()?);
             let index = self.components.iter().position(|c| c.id == id).ok_or(Trouble::Corrupt)?;
             let codes =
@@ -335,7 +339,7 @@ impl<'a> Decoder<'a> {
         } else {
             Band { first: 0, last: 63, is_refinement: false, shift: 0 }
         };
-        let is_sound = band.first <= band.last && band.last < 64 && band.shift < 14 && !parts.is_empty();
+        let is_sound = band.first <= band.last && band.last < 64 && band.shift < 14;
         let is_split =
             !self.is_progressive || (band.first == 0) == (band.last == 0) && (band.first == 0 || parts.len() == 1);
         if !is_sound || !is_split {

@@ -55,6 +55,11 @@ impl Define for DequantizeLinear {
 }
 
 impl DequantizeLinear {
+    /// With one scale for each index along `axis`, or one for all.
+    pub fn along(axis: i64) -> DequantizeLinear {
+        DequantizeLinear { granularity: Granularity::along(axis), output: None }
+    }
+
     /// As the attribute says, else as the scale is; a scale that is only a power of two gives `float`.
     fn output_dtype(&self, scale: DType) -> DType {
         self.output.unwrap_or(if scale == DType::F8E8M0 { DType::F32 } else { scale })

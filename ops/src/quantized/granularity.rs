@@ -12,6 +12,11 @@ pub struct Granularity {
 }
 
 impl Granularity {
+    /// One scale for each index along `axis`, or one for all.
+    pub fn along(axis: i64) -> Granularity {
+        Granularity { axis: Axis::new(axis), block: None }
+    }
+
     /// Reads the attributes.
     pub fn parse(node: &NodeView<'_>) -> Result<Granularity, AttributeError> {
         let size = node.opt_int("block_size").unwrap_or(0);

@@ -8,16 +8,20 @@
 use super::integers::as_floats;
 use super::product::{BYTES, Codes, Right, pack, product, row_count};
 use super::requantize::{Scales, requantize};
+use super::{DequantizeLinear, QuantizeLinear};
 use crate::Define;
-use crate::matmul::{product_dims, product_macs};
+use crate::matmul::{matmul, product_dims, product_macs};
 use crate::packed::Packed;
 use planish_ir::{
-    AttributeError, Dim, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared, Schema,
-    Types, arg,
+    AttributeError, Dim, EvalCx, FLOAT8, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared,
+    Schema, Types, arg,
 };
 use planish_kernels::int8::PackedB8;
-use planish_tensor::{DType, Tensor};
+use planish_tensor::{DType, Tensor, Value};
 use std::sync::Arc;
+
+/// What is multiplied.
+const CODES: Types = BYTES.or(FLOAT8);
 
 /// What scales may be.
 const SCALE: Types = Types::of(&[DType::F32, DType::F16, DType::BF16]);
@@ -32,16 +36,16 @@ pub struct QLinearMatMul {
 impl Define for QLinearMatMul {
     const SCHEMA: Schema = Schema::new("QLinearMatMul", 21)
         .inputs(&[
-            arg("a", BYTES).var("T1"),
+            arg("a", CODES).var("T1"),
             arg("a_scale", SCALE).var("TS"),
-            arg("a_zero_point", BYTES).var("T1"),
-            arg("b", BYTES).var("T2"),
+            arg("a_zero_point", CODES).var("T1"),
+            arg("b", CODES).var("T2"),
             arg("b_scale", SCALE).var("TS"),
-            arg("b_zero_point", BYTES).var("T2"),
+            arg("b_zero_point", CODES).var("T2"),
             arg("y_scale", SCALE).var("TS"),
-            arg("y_zero_point", BYTES).var("T3"),
+            arg("y_zero_point", CODES).var("T3"),
         ])
-        .outputs(&[arg("y", BYTES).var("T3")]);
+        .outputs(&[arg("y", CODES).var("T3")]);
 
     fn parse(_node: &NodeView<'_>) -> Result<Self, AttributeError> {
         Ok(QLinearMatMul::default())
@@ -55,6 +59,9 @@ impl Op for QLinearMatMul {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
+        if FLOAT8.contains(inputs.tensor(0)?.dtype()) {
+            return eval_floats(cx, &inputs);
+        }
         let a = Codes { codes: inputs.tensor(0)?, zero: Some(inputs.tensor(2)?) };
         let b = match &self.weights {
             Some(weights) => Right::Packed(weights),
@@ -76,7 +83,25 @@ impl Op for QLinearMatMul {
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
         let constant = |index: usize| constants.get(index).copied().flatten();
         let (Some(codes), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
+        if !BYTES.contains(codes.dtype()) {
+            return Ok(None);
+        }
         let Some(weights) = pack(cx, Codes { codes, zero: Some(zero) })? else { return Ok(None) };
         Ok(Some(Prepared { op: Arc::new(QLinearMatMul { weights: Some(weights) }), dropped: vec![3, 5] }))
     }
+}
+
+/// Operands of 8-bit floats: dequantized, multiplied as `float`, quantized.
+fn eval_floats(cx: &mut EvalCx<'_>, inputs: &Inputs) -> Result<Outputs, OpError> {
+    let scaled = |cx: &mut EvalCx<'_>, op: &dyn Op, x: &Tensor, scale: usize| -> Result<Tensor, OpError> {
+        let scale_values = as_floats(cx, inputs.tensor(scale)?)?;
+        let zero = inputs.tensor(scale + 1)?.clone();
+        let values = [x.clone(), scale_values, zero].map(|tensor| Some(Value::Tensor(tensor)));
+        let y = op.eval(cx, Inputs::new(values))?.into_values().pop().flatten().and_then(Value::into_tensor);
+        y.ok_or_else(|| OpError::Internal("scaling gave no tensor".to_owned()))
+    };
+    let a = scaled(cx, &DequantizeLinear::along(-2), inputs.tensor(0)?, 1)?;
+    let b = scaled(cx, &DequantizeLinear::along(-1), inputs.tensor(3)?, 4)?;
+    let product = matmul(cx, &a, &b)?;
+    scaled(cx, &QuantizeLinear::along(-2), &product, 6).map(Outputs::from)
 }

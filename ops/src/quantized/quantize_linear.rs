@@ -79,6 +79,11 @@ impl Define for QuantizeLinear {
 }
 
 impl QuantizeLinear {
+    /// To the zero point's dtype, with one scale for each index along `axis`, or one for all.
+    pub fn along(axis: i64) -> QuantizeLinear {
+        QuantizeLinear { granularity: Granularity::along(axis), output: None, precision: None, saturate: true }
+    }
+
     fn output_dtype(&self, zero_point: Option<DType>) -> Result<DType, InferError> {
         match (zero_point, self.output) {
             (Some(zero), Some(output)) if zero != output => {

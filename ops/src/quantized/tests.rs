@@ -269,3 +269,28 @@ fn quantized_convolutions_pad_with_the_zero_point() {
     assert_eq!(y, [tensor(&[1, 2, 3], &[16u8, 36, 36, 185, 165, 225])]);
     assert_eq!(eval_prepared("QLinearConv", pads, &inputs), y);
 }
+
+#[test]
+fn products_of_eight_bit_floats_are_computed_as_floats() {
+    use planish_tensor::F8E4M3FN;
+    let float8 = |dims: &[usize], values: &[f32]| {
+        let to = Attributes::new().with("to", i64::from(DType::F8E4M3FN.to_onnx()));
+        eval("Cast", to, &[tensor(dims, values)]).unwrap()
+    };
+    let zero = || tensor(&[], &[F8E4M3FN(0)]);
+    let y = eval(
+        "QLinearMatMul",
+        Attributes::new(),
+        &[
+            float8(&[2, 2], &[1., 2., 3., 4.]),
+            tensor(&[2], &[1f32, 0.5]),
+            tensor(&[2], &[F8E4M3FN(0); 2]),
+            float8(&[2, 1], &[2., 1.]),
+            tensor(&[], &[2f32]),
+            zero(),
+            tensor(&[], &[0.5f32]),
+            zero(),
+        ],
+    );
+    assert_eq!(y.unwrap(), float8(&[2, 1], &[16., 20.]));
+}
