@@ -50,6 +50,8 @@ mod grid_sample;
 mod group_normalization;
 mod half;
 mod hardmax;
+#[cfg(test)]
+mod hostile;
 mod identity;
 mod image_decoder;
 mod indices;

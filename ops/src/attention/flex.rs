@@ -97,7 +97,7 @@ impl Op for FlexAttention {
 impl FlexAttention {
     fn attend<T: Element + Float>(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let (q, k, v) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?);
-        let (&[batch, heads, queries, features], &[_, kv_heads, keys, _], &[.., value_features]) =
+        let (&[batch, heads, queries, features], &[_, kv_heads, keys, _], &[_, _, _, value_features]) =
             (q.shape().dims(), k.shape().dims(), v.shape().dims())
         else {
             return Err(OpError::invalid("expected inputs of rank 4"));

@@ -71,7 +71,7 @@ pub fn scaled_product(
         scale_sums(cx, &sums, columns, &scaling, &mut y, stride)?;
         return Ok(y.freeze());
     }
-    let matrices = b.shape().num_elements() / b.shape().split_at(b.shape().rank().saturating_sub(2)).1.max(1);
+    let (matrices, _) = b.shape().split_at(b.shape().rank().saturating_sub(2));
     if matrices.checked_mul(columns) != Some(b_scale.len()) {
         let (shape, got) = (b.shape(), b_scale.len());
         return Err(OpError::invalid(format!("a right operand of shape {shape} cannot have {got} scales")));

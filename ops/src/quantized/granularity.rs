@@ -52,7 +52,7 @@ impl Granularity {
     pub fn spread(&self, x: &Shape, scale: &Shape) -> Result<Spread, OpError> {
         let dims = |shape: &Shape| -> Vec<Dim> { shape.iter().map(|&d| Dim::known(d as i64)).collect() };
         self.check(&dims(x), &dims(scale))?;
-        if scale.num_elements() == 1 && self.block.is_none() || scale.rank() == 0 {
+        if scale.num_elements() == 1 && (self.block.is_none() || scale.rank() <= 1) {
             return Ok(Spread { x: x.clone(), scale: Shape::scalar(), stretch: None });
         }
         let axis = self.axis.resolve(x.rank())?;
