@@ -56,7 +56,7 @@ pub fn eval_values(
             }
         }
     }
-    Ok(outputs.into_iter().map(|v| v.expect("every output was wanted")).collect())
+    Ok(outputs.into_iter().take(num_outputs).map(|v| v.expect("every output was wanted")).collect())
 }
 
 /// What operator `name` infers of its only output from these facts.
