@@ -259,7 +259,7 @@ impl Conv {
                     Some(residual) if weights.packed.accumulates() && *residual.shape() == resolved.shape => {
                         (owned(cx, residual)?, true)
                     }
-                    None => (cx.uninit::<f32>(resolved.shape.clone())?, false),
+                    None => (cx.uninit::<f32>(resolved.shape)?, false),
                     Some(residual) => {
                         let y = self.convolve(cx, x, w, b, None, None)?;
                         return activated(cx, arithmetic::apply::<arithmetic::Sum>(cx, y, residual)?, activation);

@@ -239,7 +239,7 @@ pub fn activated(
 ) -> Result<Tensor, OpError> {
     let Some(activation) = activation else { return Ok(x) };
     map_runs::<f32>(cx, x, 1.0, |x, y| {
-        planish_kernels::elementwise::unary(activation, x.map_or(simd::Operand::Output, simd::Operand::Slice), y)
+        planish_kernels::elementwise::unary(activation, x.map_or(simd::Operand::Output, simd::Operand::Slice), y);
     })
 }
 

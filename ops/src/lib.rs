@@ -364,6 +364,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<microsoft::QLinearAveragePool>(),
     entry::<microsoft::QLinearGlobalAveragePool>(),
     entry::<microsoft::QLinearMul>(),
+    entry::<microsoft::Tokenizer>(),
     entry::<planish::Elementwise>(),
     entry::<planish::FusedConv>(),
     entry::<planish::FusedMatMul>(),

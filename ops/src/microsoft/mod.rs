@@ -10,6 +10,7 @@ mod qgemm;
 mod qlinear_binary;
 mod qlinear_pool;
 mod scaled_product;
+mod tokenizer;
 
 pub use dynamic_quantize_matmul::DynamicQuantizeMatMul;
 pub use gather_block_quantized::GatherBlockQuantized;
@@ -19,6 +20,7 @@ pub use matmul_nbits::MatMulNBits;
 pub use qgemm::QGemm;
 pub use qlinear_binary::{QLinearAdd, QLinearMul};
 pub use qlinear_pool::{QLinearAveragePool, QLinearGlobalAveragePool};
+pub use tokenizer::Tokenizer;
 
 #[cfg(test)]
 mod tests;

@@ -264,7 +264,7 @@ mod tests {
     fn a_row_becomes_a_map_and_a_row_again() {
         let labels = Attribute::Strings(words(&["a", "b"]));
         let x = Value::Tensor(tensor(&[2, 2], &[1f32, 2., 3., 4.]));
-        let z = run("ZipMap", Attributes::new().with("classlabels_strings", labels.clone()), x.clone()).unwrap();
+        let z = run("ZipMap", Attributes::new().with("classlabels_strings", labels), x.clone()).unwrap();
         let Value::Sequence(rows) = z else { panic!("a sequence") };
         assert_eq!(rows.items[1], floats(MapKeys::Strings(Arc::new(words(&["a", "b"]))), &[3., 4.]));
         let vocabulary = Attribute::Strings(words(&["b", "z", "a"]));

@@ -318,7 +318,7 @@ mod tests {
             Attributes::new().with("imputed_value_floats", vec![7f32, 8.0]).with("replaced_value_float", replaced)
         };
         let x = tensor(&[2, 2], &[f32::NAN, 1.0, 2.0, f32::NAN]);
-        assert_eq!(run("Imputer", floats(f32::NAN), x.clone()).unwrap(), tensor(&[2, 2], &[7f32, 1.0, 2.0, 8.0]));
+        assert_eq!(run("Imputer", floats(f32::NAN), x).unwrap(), tensor(&[2, 2], &[7f32, 1.0, 2.0, 8.0]));
         assert_eq!(run("Imputer", floats(2.0), tensor(&[2], &[2f64, 2.0])).unwrap(), tensor(&[2], &[7f64, 8.0]));
         assert!(run("Imputer", floats(2.0), tensor(&[3], &[2f32; 3])).is_err(), "two values for three features");
         assert!(run("Imputer", floats(2.0), tensor(&[2], &[2i64; 2])).is_err(), "no integers to impute");
