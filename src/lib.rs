@@ -33,7 +33,7 @@ pub mod verify;
 pub use model::{Model, ModelInfo};
 pub use onnx::{ExportError, ExportOptions, ImportError, ImportErrorKind, ImportOptions};
 pub use planish_ir::{CancelToken, Dim, Graph, Type};
-pub use planish_passes::{OptimizeOptions, PassReport, Report};
+pub use planish_passes::{OptimizeOptions, PassReport, Report, Target};
 pub use planish_runtime::{
     DEFAULT_MAX_MEMORY_BYTES, InputInfo, NodeProfile, OutputInfo, RunError, RunErrorKind, RunOptions, Session,
     SessionError, SessionOptions,

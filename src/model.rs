@@ -4,8 +4,8 @@ use crate::onnx::{ExportError, ExportOptions, ImportError, ImportOptions, import
 use bytes::Bytes;
 use planish_ir::Graph;
 use planish_ir::text::quoted;
-use planish_passes::{OptimizeOptions, Report};
-use planish_runtime::{Session, SessionError, SessionOptions};
+use planish_passes::{OptimizeOptions, Report, Target};
+use planish_runtime::{Session, SessionError, SessionOptions, choose_outputs};
 use std::path::Path;
 
 /// A model: a graph to look into, rewrite, run and write back, and what its file says about it.
@@ -81,11 +81,16 @@ impl Model {
 
     /// Loads the model to run and keeps it.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, SessionError> {
-        Session::new(self.graph.clone(), options)
+        self.clone().into_session(options)
     }
 
     /// Loads the model to run and lets go of it, so that weights are in memory once.
-    pub fn into_session(self, options: &SessionOptions) -> Result<Session, SessionError> {
+    pub fn into_session(mut self, options: &SessionOptions) -> Result<Session, SessionError> {
+        if options.optimize {
+            // First, so that values asked for by name are there afterwards.
+            choose_outputs(&mut self.graph, options)?;
+            self.optimize_with(&OptimizeOptions { target: Target::Planish, ..OptimizeOptions::default() });
+        }
         Session::new(self.graph, options)
     }
 

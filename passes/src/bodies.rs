@@ -1,11 +1,11 @@
-//! Brings a pass to the bodies of If, Loop and Scan.
+//! Brings a pass to the bodies of If, Loop, Scan and the like.
 //!
 //! What is known of a captured value outside is known of it inside. Captured values that a body no longer reads are no
 //! longer handed to it.
 
 use crate::driver::{Editor, RuleSet, State};
 use crate::pipeline::{Pass, run_pass};
-use planish_ir::{Attribute, Attributes, Fact, Graph, NodeId, Registry, ValueId};
+use planish_ir::{Attribute, Attributes, Fact, Graph, NodeId, Operator, Registry, ValueId};
 use planish_ops::StandardRegistry;
 use planish_tensor::Tensor;
 use std::sync::Arc;
@@ -24,8 +24,9 @@ pub(crate) fn optimize_bodies(editor: &mut Editor<'_>, pass: &Pass, rules: Optio
     if depth == MAX_DEPTH {
         return;
     }
-    let holders: Vec<NodeId> =
-        editor.graph.operators().filter(|(_, o)| o.subgraphs().next().is_some()).map(|(id, _)| id).collect();
+    // A body of planish's own operators is what the operator is: rules that made it would find it in there again.
+    let is_holder = |o: &Operator| o.domain != planish_ops::planish::DOMAIN && o.subgraphs().next().is_some();
+    let holders: Vec<NodeId> = editor.graph.operators().filter(|(_, o)| is_holder(o)).map(|(id, _)| id).collect();
     for id in holders {
         if editor.state.is_spent() {
             return;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod definition;
 mod driver;
 mod explain;
 mod fold;
@@ -27,6 +28,8 @@ mod fuse_affine_conv;
 mod fuse_attention;
 mod fuse_conv_affine;
 mod fuse_conv_batch_norm;
+mod fuse_elementwise;
+mod fuse_epilogue;
 mod fuse_gelu;
 mod fuse_layer_norm;
 mod fuse_pad_conv;
@@ -42,5 +45,5 @@ pub use driver::PROVENANCE_KEY;
 pub use explain::{Missed, PassReport, Report, Rewrite};
 pub use patch::{Operand, Patch};
 pub use pattern::Match;
-pub use pipeline::{OptimizeOptions, Optimizer, bind_symbols, optimize, optimize_with, rule_names};
+pub use pipeline::{OptimizeOptions, Optimizer, Target, bind_symbols, optimize, optimize_with, rule_names};
 pub use rule::{Cx, No, Outcome, Rule, must, no};

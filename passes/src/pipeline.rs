@@ -1,6 +1,7 @@
 //! The passes, in order.
 //!
-//! The list is run through until a round changes nothing. Where a line must stand before another, it says why.
+//! The list is run through until a round changes nothing, then that of the target, if it has one. Where a line must stand
+//! before another, it says why.
 
 use crate::bodies::{BRING_CONSTANTS_IN, optimize_bodies};
 use crate::driver::{Editor, RuleSet, State};
@@ -9,8 +10,9 @@ use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
     attention_cache, attention_groups, attention_heads, fold_constants, fuse_affine_conv, fuse_attention,
-    fuse_conv_affine, fuse_conv_batch_norm, fuse_gelu, fuse_layer_norm, fuse_pad_conv, fuse_rms_norm, fuse_rotary,
-    merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements, remove_noops,
+    fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_layer_norm, fuse_pad_conv,
+    fuse_rms_norm, fuse_rotary, merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements,
+    remove_noops,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -57,6 +59,16 @@ const PIPELINE: &[Pass] = &[
     Pass::Rules("attention-heads", &[&attention_heads::ROTARY, &attention_heads::ATTENTION]),
 ];
 
+/// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
+const FOR_PLANISH: &[Pass] = &[
+    Pass::Rules("fuse-epilogues", &[&fuse_epilogue::CONV, &fuse_epilogue::MATMUL]),
+    // After epilogues, which cost nothing beside the product that they follow.
+    Pass::Rules("fuse-elementwise", &[&fuse_elementwise::RULE]),
+];
+
+/// The lists, each run through until nothing changes before the next begins.
+const PHASES: [&[Pass]; 2] = [PIPELINE, FOR_PLANISH];
+
 /// Rounds after which the pipeline stops though the last changed something.
 const MAX_ROUNDS: usize = 6;
 
@@ -68,9 +80,29 @@ impl Pass {
     }
 }
 
+/// Who is to run the graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Any runtime: operators of the ONNX standard, and what the model came with.
+    #[default]
+    Standard,
+    /// ONNX Runtime.
+    Ort,
+    /// planish: its own operators too, each defined by a graph of standard ones.
+    Planish,
+}
+
+impl Target {
+    fn num_phases(self) -> usize {
+        if self == Target::Planish { PHASES.len() } else { 1 }
+    }
+}
+
 /// How a graph is to be optimized.
 #[derive(Clone, Debug, Default)]
 pub struct OptimizeOptions {
+    /// Who is to run the graph.
+    pub target: Target,
     /// The names of the only rules to use; all if empty.
     pub only: Vec<String>,
     /// The names of rules not to use.
@@ -84,7 +116,7 @@ pub struct OptimizeOptions {
 /// The names of all rules, in the order of the pipeline.
 pub fn rule_names() -> Vec<&'static str> {
     let mut names: Vec<&'static str> = vec![BRING_CONSTANTS_IN];
-    for pass in PIPELINE {
+    for pass in PHASES.into_iter().flatten() {
         let of_pass = match pass {
             Pass::Rules(_, rules) => rules.iter().map(|r| r.name).collect(),
             Pass::Whole(name, _) => vec![*name],
@@ -98,15 +130,15 @@ pub fn rule_names() -> Vec<&'static str> {
     names
 }
 
-/// The rules of each pass, their patterns compiled once.
-fn compiled() -> &'static [Option<RuleSet>] {
-    static COMPILED: OnceLock<Vec<Option<RuleSet>>> = OnceLock::new();
+/// The rules of each pass of each phase, their patterns compiled once.
+fn compiled() -> &'static [Vec<Option<RuleSet>>] {
+    static COMPILED: OnceLock<Vec<Vec<Option<RuleSet>>>> = OnceLock::new();
     COMPILED.get_or_init(|| {
         let compile = |pass: &Pass| match pass {
             Pass::Rules(_, rules) => Some(RuleSet::new(rules)),
             Pass::Whole(..) => None,
         };
-        PIPELINE.iter().map(compile).collect()
+        PHASES.iter().map(|phase| phase.iter().map(compile).collect()).collect()
     })
 }
 
@@ -151,6 +183,8 @@ pub fn optimize_with(graph: &mut Graph, options: &OptimizeOptions) -> Report {
 /// The pipeline, pass by pass, for those who look at the graph in between.
 pub struct Optimizer {
     state: State,
+    num_phases: usize,
+    phase: usize,
     next: usize,
     round: usize,
     /// How many rewrites there were when the round began.
@@ -170,24 +204,28 @@ impl Optimizer {
             growth_left_bytes: GROWTH_BYTES,
             is_enabled: Box::new(is_enabled),
         };
-        Optimizer { state, next: 0, round: 0, begun_with: 0 }
+        Optimizer { state, num_phases: options.target.num_phases(), phase: 0, next: 0, round: 0, begun_with: 0 }
     }
 
     /// Runs the next pass and tells its name; `None` when there is nothing left to do.
     pub fn step(&mut self, graph: &mut Graph) -> Option<&'static str> {
-        if self.next == PIPELINE.len() {
+        if self.next == PHASES[self.phase].len() {
             let has_changed = self.num_rewrites() > self.begun_with;
             self.round += 1;
             if !has_changed || self.round == MAX_ROUNDS {
-                return None;
+                (self.phase, self.round) = (self.phase + 1, 0);
+                if self.phase >= self.num_phases {
+                    self.phase -= 1;
+                    return None;
+                }
             }
             (self.next, self.begun_with) = (0, self.num_rewrites());
         }
         if self.state.is_spent() {
             return None;
         }
-        let pass = &PIPELINE[self.next];
-        run_pass(graph, pass, compiled()[self.next].as_ref(), &mut self.state, 0);
+        let pass = &PHASES[self.phase][self.next];
+        run_pass(graph, pass, compiled()[self.phase][self.next].as_ref(), &mut self.state, 0);
         self.next += 1;
         Some(pass.name())
     }
@@ -230,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        assert_eq!(compiled().len(), PIPELINE.len());
+        assert_eq!(compiled().len(), PHASES.len());
     }
 
     #[test]

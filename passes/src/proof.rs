@@ -2,7 +2,7 @@
 //! rule leaves a graph alone.
 
 use crate::driver::PROVENANCE_KEY;
-use crate::pipeline::{OptimizeOptions, optimize_with};
+use crate::pipeline::{OptimizeOptions, Target, optimize_with};
 use planish_ir::{Dim, EvalCx, Graph, Interpreter, Type, ValueId};
 use planish_ops::StandardRegistry;
 use planish_tensor::{DType, Shape, Tensor, Value};
@@ -88,7 +88,12 @@ impl Proof {
     }
 
     fn options(&self) -> OptimizeOptions {
-        OptimizeOptions { only: self.rules.clone(), explain: true, ..OptimizeOptions::default() }
+        OptimizeOptions {
+            only: self.rules.clone(),
+            explain: true,
+            target: Target::Planish,
+            ..OptimizeOptions::default()
+        }
     }
 
     fn graph(&self) -> Graph {

@@ -16,6 +16,9 @@ pub const DEFAULT_MAX_MEMORY_BYTES: usize = if usize::BITS > 32 { 1 << 32 } else
 /// How a session is to run.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
+    /// Whether a model rewrites its graph for planish before it makes a session of it. A session runs the graph that it
+    /// is given.
+    pub optimize: bool,
     /// Threads to compute on, the calling one included; 0 for one a physical core.
     pub threads: usize,
     /// The most bytes that tensors of this session may take, [`DEFAULT_MAX_MEMORY_BYTES`] unless set; only the system
@@ -30,7 +33,7 @@ pub struct SessionOptions {
 impl Default for SessionOptions {
     fn default() -> Self {
         let max_memory_bytes = Some(DEFAULT_MAX_MEMORY_BYTES);
-        SessionOptions { threads: 0, max_memory_bytes, extra_outputs: Vec::new(), only_outputs: None }
+        SessionOptions { optimize: true, threads: 0, max_memory_bytes, extra_outputs: Vec::new(), only_outputs: None }
     }
 }
 
@@ -207,7 +210,7 @@ fn check_input(input: &InputInfo, value: &Value) -> Result<(), RunError> {
 }
 
 /// Makes the graph's outputs those that the options ask for.
-fn choose_outputs(graph: &mut Graph, options: &SessionOptions) -> Result<(), SessionError> {
+pub fn choose_outputs(graph: &mut Graph, options: &SessionOptions) -> Result<(), SessionError> {
     if let Some(only) = &options.only_outputs {
         let declared = graph.clear_outputs();
         for name in only {

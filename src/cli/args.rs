@@ -29,6 +29,9 @@ pub struct Common {
     /// Instruction set level: scalar, avx2, avx512, neon [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     pub isa: Option<String>,
+    /// Run the model as it is, without rewriting it first
+    #[arg(long)]
+    pub no_optimize: bool,
     /// Most memory that tensors may take, with suffix K, M or G [default: 4G]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub max_memory: Option<usize>,
@@ -91,6 +94,7 @@ impl Common {
     /// How sessions of this command are to run.
     pub fn session_options(&self) -> SessionOptions {
         SessionOptions {
+            optimize: !self.no_optimize,
             threads: self.threads.map_or(0, usize::from),
             max_memory_bytes: Some(self.max_memory_bytes()),
             ..SessionOptions::default()

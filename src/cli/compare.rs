@@ -33,6 +33,8 @@ impl Compare {
         let shared = shared_values(&a.graph, &b.graph);
         let mut options = self.common.session_options();
         options.extra_outputs = shared;
+        // What lies inside is compared too, as the files have it.
+        options.optimize = false;
         let run_options = self.common.run_options();
         let session = a.into_session(&options)?;
         let outputs = run_once(&session, &set, &run_options)?;

@@ -8,7 +8,7 @@ use crate::onnx::ExportOptions;
 use crate::verify::{Culprit, Verified, Verifier, Verify};
 use clap::{Args, ValueEnum};
 use planish_ir::{Dim, Graph};
-use planish_passes::{OptimizeOptions, Report, bind_symbols, optimize_with, rule_names};
+use planish_passes::{OptimizeOptions, Report, Target, bind_symbols, optimize_with, rule_names};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ pub struct Optimize {
     /// Where the optimized model goes
     #[arg(short = 'o', value_name = "OUT")]
     out: PathBuf,
+    /// Who is to run the result
+    #[arg(long, value_name = "TARGET", default_value = "standard")]
+    target: For,
     /// Opset to write [default: the lowest, from 17 on, that has every operator of the model]
     #[arg(long, value_name = "N")]
     opset: Option<u32>,
@@ -52,6 +55,26 @@ pub struct Optimize {
     inputs: InputArgs,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum For {
+    /// Any runtime: standard operators only
+    Standard,
+    /// ONNX Runtime
+    Ort,
+    /// planish: its own operators too, as functions that any runtime can call
+    Planish,
+}
+
+impl From<For> for Target {
+    fn from(target: For) -> Target {
+        match target {
+            For::Standard => Target::Standard,
+            For::Ort => Target::Ort,
+            For::Planish => Target::Planish,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,7 +150,7 @@ impl Optimize {
         spinner.finish_and_clear();
         let after = Size::of(&model.graph);
         let spinner = self.common.spinner(format!("writing {}", self.out.display()));
-        let mut export = ExportOptions { opset: self.opset, ..ExportOptions::default() };
+        let mut export = ExportOptions { opset: self.opset, target: self.target.into(), ..ExportOptions::default() };
         if self.external_data {
             export.external_data_above_bytes = 0;
         }
@@ -156,7 +179,8 @@ impl Optimize {
             return Err(Failure::usage(format!("no rule {name:?}")).hint(format!("the rules are {}", known.join(", "))));
         }
         let (only, skip) = (self.only.clone(), self.skip.clone());
-        Ok(OptimizeOptions { only, skip, stop_after: self.stop_after, explain: self.explain })
+        let (target, stop_after, explain) = (self.target.into(), self.stop_after, self.explain);
+        Ok(OptimizeOptions { target, only, skip, stop_after, explain })
     }
 
     fn rewrite(&self, graph: &mut Graph, options: &OptimizeOptions) -> Result<(Report, Proof), Failure> {

@@ -14,7 +14,7 @@ mod scalar;
 pub use elementwise::Elementwise;
 pub use fused_conv::FusedConv;
 pub use fused_matmul::FusedMatMul;
-pub use program::MAX_OPERANDS;
+pub use program::{MAX_OPERANDS, is_program};
 pub use scalar::{ScalarFunction, scalar_function};
 
 use planish_ir::{

@@ -50,6 +50,11 @@ enum Source {
     Scalar(f32),
 }
 
+/// Whether `body` runs as a program on `float`, not node by node.
+pub fn is_program(body: &Graph) -> bool {
+    Program::compile(body).is_some()
+}
+
 impl Program {
     /// The program that `body` is, if every node of it has a kernel and its constants are scalars.
     pub fn compile(body: &Graph) -> Option<Program> {

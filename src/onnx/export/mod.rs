@@ -4,6 +4,8 @@
 //! the graph around them, as ONNX wants it. The file is written beside its final place and then renamed.
 
 mod file;
+mod functions;
+mod inline;
 mod opset;
 
 pub use file::save;
@@ -17,7 +19,11 @@ use crate::onnx::proto::{
 use crate::onnx::tensor::tensor_to_proto;
 use crate::onnx::types::type_to_proto;
 use bytes::Bytes;
+use functions::Functions;
 use planish_ir::{Attribute, Graph, GraphError, NodeId, NodeKind, Operator, Type, ValueId};
+use planish_passes::Target;
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -29,6 +35,9 @@ const MAX_BODY_DEPTH: usize = 32;
 pub struct ExportOptions {
     /// The opset of ONNX's own domain; the lowest from 17 on that has every operator of the graph if `None`.
     pub opset: Option<u32>,
+    /// Who is to read the file. Operators of planish's own are written as functions for planish, which any other runtime
+    /// can call too; for all others their standard definitions take their place.
+    pub target: Target,
     /// Models whose weights take more bytes than this keep them in a file of their own beside the model.
     pub external_data_above_bytes: u64,
 }
@@ -36,7 +45,7 @@ pub struct ExportOptions {
 impl Default for ExportOptions {
     fn default() -> ExportOptions {
         // Protobuf messages end at 2 GiB; half of that leaves room for readers that copy.
-        ExportOptions { opset: None, external_data_above_bytes: 1 << 30 }
+        ExportOptions { opset: None, target: Target::Planish, external_data_above_bytes: 1 << 30 }
     }
 }
 
@@ -96,25 +105,32 @@ impl From<GraphError> for ExportError {
 
 /// The message for a model, its weights inside.
 pub fn export(model: &Model, options: &ExportOptions) -> Result<ModelProto, ExportError> {
-    let opset = opset::choose(&model.graph, options.opset)?;
+    let graph = match options.target {
+        Target::Planish => Cow::Borrowed(&model.graph),
+        _ => inline::inlined(&model.graph)?,
+    };
+    let opset = opset::choose(&graph, options.opset)?;
     let info = &model.info;
-    let writer = Writer { opset };
-    let graph = writer.graph(&model.graph, None, 0)?;
-    let domains = used_domains(&model.graph);
+    let writer = Writer { opset, functions: RefCell::default() };
+    let proto = writer.graph(&graph, None, 0)?;
+    let functions = writer.functions.into_inner().into_protos();
+    let ir_version = opset::ir_version(opset);
+    let domains = used_domains(&graph);
     let version = |domain: &str| {
         let declared = info.opset_imports.iter().find(|(d, _)| d == domain).map(|&(_, version)| version);
         if domain.is_empty() { i64::from(opset) } else { declared.unwrap_or_else(|| opset::newest_version(domain)) }
     };
     let opset_import = domains.iter().map(|d| OperatorSetIdProto { domain: d.clone(), version: version(d) }).collect();
     Ok(ModelProto {
-        ir_version: opset::ir_version(opset),
+        ir_version: if functions.is_empty() { ir_version } else { ir_version.max(functions::IR_VERSION) },
         opset_import,
         producer_name: info.producer_name.clone(),
         producer_version: info.producer_version.clone(),
         domain: info.domain.clone(),
         model_version: info.model_version,
         doc_string: info.doc.clone(),
-        graph: Some(graph),
+        graph: Some(proto),
+        functions,
         metadata_props: entries(&info.metadata),
         ..ModelProto::default()
     })
@@ -134,6 +150,7 @@ fn entries(metadata: &[(String, String)]) -> Vec<StringStringEntryProto> {
 
 struct Writer {
     opset: u32,
+    functions: RefCell<Functions>,
 }
 
 /// The names under which values of one graph are written, and the graph around it.
@@ -238,6 +255,11 @@ impl Writer {
             metadata_props: entries(&node.metadata),
             ..NodeProto::default()
         };
+        if let Some(body) = inline::body_of(operator) {
+            message.overload = self.function(&operator.name, body, depth)?;
+            proto.node.push(message);
+            return Ok(());
+        }
         let mut captured = captured.as_slice();
         for (name, value) in operator.attributes.iter() {
             message.attribute.push(self.attribute(name, value, scope, &mut captured, depth)?);
@@ -245,6 +267,16 @@ impl Writer {
         opset::rewrite(graph, id, &mut message, self.opset);
         proto.node.push(message);
         Ok(())
+    }
+
+    /// The overload of the function that this body of an operator of planish's own is.
+    fn function(&self, operator: &str, body: &Graph, depth: usize) -> Result<String, ExportError> {
+        let text = body.to_text();
+        if let Some(overload) = self.functions.borrow().overload(operator, &text) {
+            return Ok(overload);
+        }
+        let message = self.graph(body, None, depth + 1)?;
+        Ok(self.functions.borrow_mut().add(operator, text, message, self.opset))
     }
 
     fn attribute(

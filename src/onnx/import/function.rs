@@ -1,12 +1,17 @@
-//! Model-local functions: a call is replaced by the function's body.
+//! Model-local functions: a call is replaced by the function's body, unless it is how one of planish's own operators is
+//! written.
 
-use super::frame::{CallFrame, Frame, FrameKind, Opsets};
+use super::builder::{GraphBuilder, OperatorDraft};
+use super::frame::{CallFrame, Frame, FrameKind, GraphFrame, Opsets};
 use super::{Importer, MAX_CALL_DEPTH, canonical_domain, order};
 use crate::onnx::error::ImportError;
 use crate::onnx::proto::{AttributeProto, FunctionProto, NodeProto};
-use planish_ir::ValueId;
+use crate::onnx::upgrade::Draft;
+use planish_ir::{Attribute, Attributes, Graph, Type, ValueId};
+use planish_ops::planish::DOMAIN;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a call costs for each name that its function declares, beside its nodes.
 const ENTRY_BYTES: usize = 64;
@@ -37,6 +42,86 @@ impl<'a> Importer<'a> {
             return None;
         }
         self.functions.get(&(canonical_domain(&node.domain), node.op_type.as_str(), node.overload.as_str())).copied()
+    }
+
+    /// Whether the call is how an operator of planish's own is written.
+    pub(super) fn is_definition(&self, node: &NodeProto, function: &FunctionProto) -> bool {
+        let is_plain =
+            node.attribute.is_empty() && function.attribute.is_empty() && function.attribute_proto.is_empty();
+        canonical_domain(&node.domain) == DOMAIN
+            && self.registry.schema(DOMAIN, &node.op_type).is_some()
+            && is_plain
+            && node.input.len() == function.input.len()
+            && node.output.len() == function.output.len()
+            && !node.input.iter().any(String::is_empty)
+    }
+
+    /// Imports a call as an operator of planish's own that `function` defines.
+    pub(super) fn defined_node(&mut self, node: &'a NodeProto, function: &'a FunctionProto) -> Result<(), ImportError> {
+        let key = (function.name.as_str(), function.overload.as_str());
+        let body = match self.definitions.get(&key) {
+            Some(body) => Arc::clone(body),
+            None => {
+                let body =
+                    self.definition(function).map_err(|e| e.at(format_args!("function {}", describe(function))))?;
+                self.definitions.insert(key, Arc::clone(&body));
+                body
+            }
+        };
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for (index, name) in node.input.iter().enumerate() {
+            inputs.push(self.read(index, name)?);
+        }
+        let mut wanted: Vec<String> = Vec::with_capacity(node.output.len());
+        for name in &node.output {
+            wanted.push(if name.is_empty() { String::new() } else { self.value_name(name)? });
+        }
+        let attributes = Attributes::new().with("body", Attribute::Graph(body));
+        let operator =
+            OperatorDraft { domain: DOMAIN.to_owned(), name: node.op_type.clone(), attributes, unsupported: None };
+        let draft = Draft { operator, inputs, captures: Vec::new(), outputs: wanted.clone() };
+        self.finish_node(node, draft, &wanted)
+    }
+
+    /// A function as a graph. It sees nothing of what is around the call, and calls no other function.
+    fn definition(&mut self, function: &'a FunctionProto) -> Result<Arc<Graph>, ImportError> {
+        let opsets = Rc::new(Opsets::new(&function.opset_import)?);
+        let (frames, functions) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.functions));
+        let body = self.definition_body(function, opsets);
+        (self.frames, self.functions) = (frames, functions);
+        Ok(Arc::new(body?))
+    }
+
+    fn definition_body(&mut self, function: &'a FunctionProto, opsets: Rc<Opsets<'a>>) -> Result<Graph, ImportError> {
+        let made = function.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+        let defined = function.input.iter().chain(made).map(String::as_str).collect();
+        let outputs = function.output.iter().map(String::as_str).collect();
+        let builder = GraphBuilder::new(&function.name, self.registry, defined, outputs);
+        let value_info = function.value_info.iter().map(|info| (info.name.as_str(), info)).collect();
+        let kind = FrameKind::Graph(Box::new(GraphFrame { builder, captured: Vec::new() }));
+        self.frames.push(Frame { names: HashMap::new(), value_info, opsets, kind });
+        for name in &function.input {
+            let ty = self.type_in_frame(name)?;
+            let value = self.builder().graph.add_input(name, ty)?;
+            self.define(name, Some(value))?;
+        }
+        let results = self.function_body(function)?;
+        for (name, value) in function.output.iter().zip(results) {
+            let ty = self.type_in_frame(name)?;
+            self.builder().graph.add_output(name, value, ty)?;
+        }
+        match self.frames.pop().map(|frame| frame.kind) {
+            Some(FrameKind::Graph(finished)) => Ok(finished.builder.finish().0),
+            _ => unreachable!("every frame that is pushed after this graph's is popped before"),
+        }
+    }
+
+    /// The type that the current frame declares for a value.
+    fn type_in_frame(&mut self, name: &'a str) -> Result<Type, ImportError> {
+        match self.frame().value_info.get(name).copied() {
+            Some(info) => self.declared_type(info),
+            None => Ok(Type::Unknown),
+        }
     }
 
     /// Imports the body of `function` in place of `node`.

@@ -26,12 +26,14 @@ use crate::onnx::wire;
 use bytes::Bytes;
 use frame::{Frame, Opsets};
 pub(crate) use graph::UNNAMED;
-use planish_ir::Registry;
+use planish_ir::{Graph, Registry};
 use planish_ops::StandardRegistry;
 use planish_tensor::{Memory, map_file, read_file};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The deepest nesting of graphs in graphs.
 pub const MAX_SUBGRAPH_DEPTH: usize = 32;
@@ -101,6 +103,7 @@ pub fn import(mut model: ModelProto, external: &ExternalFiles, options: &ImportO
         external,
         memory: &options.memory,
         functions,
+        definitions: HashMap::new(),
         frames: Vec::new(),
         types: TypeReader::default(),
         nodes_left: max_expanded_nodes(&graph, &model.functions),
@@ -120,6 +123,8 @@ struct Importer<'a> {
     external: &'a ExternalFiles,
     memory: &'a Memory,
     functions: function::Index<'a>,
+    /// The bodies of planish's own operators that were read already, by name and overload.
+    definitions: HashMap<(&'a str, &'a str), Arc<Graph>>,
     /// The graph being imported, around it the graphs and function calls that it lies in, outermost first.
     frames: Vec<Frame<'a>>,
     types: TypeReader,

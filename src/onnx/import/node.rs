@@ -30,7 +30,11 @@ impl<'a> Importer<'a> {
         };
         self.nodes_left = left;
         if let Some(function) = self.called(node) {
-            return self.inline(node, function);
+            return if self.is_definition(node, function) {
+                self.defined_node(node, function)
+            } else {
+                self.inline(node, function)
+            };
         }
         let version = match version {
             Some(version) => version,
@@ -66,7 +70,12 @@ impl<'a> Importer<'a> {
 
     /// Adds an upgraded node, and lets the names that the message gives to its outputs stand for the values that
     /// `wanted` names in the graph. Upgrades may have made some of these apart, or have left out what is gone.
-    fn finish_node(&mut self, node: &'a NodeProto, mut draft: Draft, wanted: &[String]) -> Result<(), ImportError> {
+    pub(super) fn finish_node(
+        &mut self,
+        node: &'a NodeProto,
+        mut draft: Draft,
+        wanted: &[String],
+    ) -> Result<(), ImportError> {
         if let Some(value) = self.alias(&draft) {
             return node.output.iter().try_for_each(|name| self.define(name, Some(value)));
         }
