@@ -10,9 +10,9 @@ use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
     attention_cache, attention_groups, attention_heads, fold_constants, fuse_affine_conv, fuse_attention,
-    fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_layer_norm, fuse_pad_conv,
-    fuse_rms_norm, fuse_rotary, merge_equal_constants, merge_equal_nodes, remove_dead_nodes, remove_neutral_elements,
-    remove_noops,
+    fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm,
+    fuse_pad_conv, fuse_rms_norm, fuse_rotary, merge_equal_constants, merge_equal_nodes, open_gemm, remove_dead_nodes,
+    remove_neutral_elements, remove_noops,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -46,6 +46,9 @@ const PIPELINE: &[Pass] = &[
             &fuse_conv_affine::RULE,
             &fuse_affine_conv::RULE,
             &fuse_affine_conv::NORM,
+            &fuse_gemm::ADD,
+            &fuse_gemm::AFFINE,
+            &fuse_gemm::NORM,
         ],
     ),
     Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_rms_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
@@ -61,6 +64,8 @@ const PIPELINE: &[Pass] = &[
 
 /// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
 const FOR_PLANISH: &[Pass] = &[
+    // Before epilogues, which follow plain products.
+    Pass::Rules("open-gemm", &[&open_gemm::RULE]),
     Pass::Rules("fuse-epilogues", &[&fuse_epilogue::CONV, &fuse_epilogue::MATMUL]),
     // After epilogues, which cost nothing beside the product that they follow.
     Pass::Rules("fuse-elementwise", &[&fuse_elementwise::RULE]),
