@@ -136,3 +136,46 @@ impl Op for DynamicQuantizeLstm {
         Ok(Some(Prepared { op, dropped: WEIGHTS.concat() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{eval_all, tensor};
+    use planish_ir::Attributes;
+    use planish_tensor::Tensor;
+
+    /// One step of one sequence of two features, with one hidden unit, all weights being 1.
+    fn inputs() -> Vec<Option<Tensor>> {
+        let (weights, one) = (|rows: usize| Some(tensor(&[1, rows, 4], &vec![1i8; rows * 4])), [1f32]);
+        let quantization = [Some(tensor(&[1], &one)), Some(tensor(&[1], &[0i8]))];
+        let plain = [Some(tensor(&[1, 1, 2], &[1f32; 2])), weights(2), weights(1), None, None, None, None, None];
+        plain.into_iter().chain(quantization.clone()).chain(quantization).collect()
+    }
+
+    fn error(attributes: Attributes, index: usize, input: Tensor) -> String {
+        let mut inputs = inputs();
+        inputs[index] = Some(input);
+        eval_all("com.microsoft", "DynamicQuantizeLSTM", attributes, &inputs, 1).expect_err("nonsense").to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_the_weights_is_refused() {
+        let none = Attributes::new;
+        assert!(eval_all("com.microsoft", "DynamicQuantizeLSTM", none(), &inputs(), 3).is_ok());
+        for (index, input, expected) in [
+            (0, tensor(&[1, 1, 3], &[1f32; 3]), "3 features"),
+            (1, tensor(&[2, 2, 4], &[1i8; 16]), "do not fit"),
+            (2, tensor(&[1, 0, 4], &[1i8; 0]), "do not fit"),
+            (4, tensor(&[1], &[2i32]), "sequence_lens"),
+            (5, tensor(&[1, 1, 2], &[1f32; 2]), "input 5"),
+            (8, tensor(&[2], &[1f32; 2]), "scale or zero point"),
+            (9, tensor(&[1, 3], &[0i8; 3]), "scale or zero point"),
+        ] {
+            let message = error(none(), index, input);
+            assert!(message.contains(expected), "{expected}: {message}");
+        }
+        let same = || tensor(&[1, 1, 2], &[1f32; 2]);
+        assert!(error(none().with("hidden_size", 2), 0, same()).contains("do not fit"));
+        assert!(error(none().with("hidden_size", -1), 0, same()).contains("hidden_size"));
+        assert!(error(none().with("direction", "both"), 0, same()).contains("direction"));
+    }
+}

@@ -131,6 +131,7 @@ pub(super) static STEPS: &[Step] = &[
     contrib("NhwcFusedConv", channels_last::fused_conv),
     contrib("NhwcMaxPool", channels_last::max_pool),
     contrib("Pad", contrib::standard),
+    contrib("QAttention", contrib::quantized_attention),
     contrib("QLinearAveragePool", channels_last::qlinear_pool),
     contrib("QLinearConcat", qlinear::concat),
     contrib("QLinearConv", channels_last::qlinear_conv),

@@ -94,6 +94,25 @@ def to_float(name, a_dtype=np.uint8, b_dtype=np.int8, per_column=False, zeros=Tr
     return Case(name, "MatMulIntegerToFloat", inputs)
 
 
+def attention(name, dtype=np.int8, mask=None, past=0, per_column=False, zeros=True, **attributes):
+    r = rng(name)
+    batch, steps, features, heads, size = 2, 4, 6, 2, 4
+    hidden = heads * size
+    granules = (3 * hidden,) if per_column else ()
+    inputs = [
+        codes(r, (batch, steps, features)),
+        Constant(codes(r, (features, 3 * hidden), dtype, True)),
+        Constant(r.normal(size=(3 * hidden,)).astype(F)),
+        F(0.02),
+        Constant(r.uniform(0.01, 0.02, granules).astype(F)),
+        None if mask is None else np.array(mask, np.int32),
+        np.uint8(120) if zeros else None,
+        Constant(np.full(granules, 3, dtype)) if zeros else None,
+        r.normal(size=(2, batch, heads, past, size)).astype(F) if past else None,
+    ]
+    return Case(name, "QAttention", inputs, 2 if past else 1, num_heads=heads, **attributes)
+
+
 I8 = np.int8
 PROBABILITIES = [F(1 / 256), np.uint8(0)]
 CASES = [
@@ -133,6 +152,10 @@ CASES = [
     dynamic("dynamic_quantize_matmul", np.uint8, keep=lambda value: value),
     dynamic("dynamic_quantize_matmul_per_column", per_column=True, bias=True),
     dynamic("dynamic_quantize_matmul_symmetric", zero=False, bias=True, a=(4, 7)),
+    attention("qattention"),
+    attention("qattention_causal_past", np.uint8, past=3, unidirectional=1),
+    attention("qattention_lengths", mask=[2, 4], per_column=True),
+    attention("qattention_mask", mask=[[1, 1, 0, 0], [1, 1, 1, 1]], zeros=False, scale=0.3),
     to_float("matmul_integer_to_float"),
     to_float("matmul_integer_to_float_per_column", I8, per_column=True, bias=True),
     to_float("matmul_integer_to_float_no_zero_points", np.uint8, np.uint8, zeros=False, bias=True, keep=lambda value: value),

@@ -3,7 +3,7 @@
 use super::mask::{FILTER_VALUE, as_bias};
 use super::{Draft, known_length};
 use crate::onnx::error::ImportError;
-use crate::onnx::import::builder::GraphBuilder;
+use crate::onnx::import::builder::{GraphBuilder, OperatorDraft};
 use planish_ir::{Attribute, Attributes, ValueId};
 
 /// Queries, keys and values.
@@ -52,14 +52,9 @@ pub(in crate::onnx::upgrade) fn multi_head_attention(
 
 /// `Attention` of ONNX Runtime: the projections are its own work, and keys and values share a cache.
 pub(in crate::onnx::upgrade) fn attention(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
-    let is_set = |name: &str| matches!(draft.operator.attributes.get(name), Some(Attribute::Int(v)) if *v != 0);
-    if draft.input(6).is_some() || is_set("past_present_share_buffer") {
+    if draft.input(6).is_some() {
         return draft.unsupported("a shared cache buffer");
     }
-    if is_set("do_rotary") {
-        return draft.unsupported("rotary embedding inside");
-    }
-    let heads = num_heads(draft)?;
     let (x, weights) = (draft.required_input(0)?, draft.required_input(1)?);
     let sizes = draft.take_ints("qkv_hidden_sizes")?;
     let thirds = || known_length(graph, weights, 1).map(|all| vec![all / 3; 3]);
@@ -70,11 +65,59 @@ pub(in crate::onnx::upgrade) fn attention(draft: &mut Draft, graph: &mut GraphBu
     if let Some(bias) = draft.input(2) {
         product = draft.sum(graph, product, bias)?;
     }
-    let qkv = draft.split(graph, product, 2, &sizes)?;
+    let inputs = AttentionInputs { mask: draft.input(3), past: draft.input(4), bias: draft.input(5) };
+    attend(draft, graph, product, &sizes, inputs)
+}
+
+/// `QAttention` is `Attention` whose projections are a product of codes.
+pub(in crate::onnx::upgrade) fn quantized_attention(
+    draft: &mut Draft,
+    graph: &mut GraphBuilder<'_>,
+) -> Result<(), ImportError> {
+    let Some(all) = known_length(graph, draft.required_input(1)?, 1) else {
+        return draft.unsupported("weights of unknown size");
+    };
+    // The product takes the scales before the zero points, and the bias last.
+    let inputs = [0, 1, 3, 4, 6, 7, 2].map(|index| draft.input(index));
+    let operator = OperatorDraft {
+        domain: "com.microsoft".to_owned(),
+        name: "MatMulIntegerToFloat".to_owned(),
+        ..OperatorDraft::default()
+    };
+    let name = graph.fresh(&format!("{}_qkv", draft.base()));
+    let product = graph.add("", operator, &inputs, &[], &[&name])?.into_iter().next();
+    let product = product.ok_or_else(|| ImportError::invalid("a node without outputs"))?;
+    let inputs = AttentionInputs { mask: draft.input(5), past: draft.input(8), bias: None };
+    attend(draft, graph, product, &[all / 3; 3], inputs)
+}
+
+/// What attention reads beside its projections.
+struct AttentionInputs {
+    mask: Option<ValueId>,
+    past: Option<ValueId>,
+    bias: Option<ValueId>,
+}
+
+/// Makes the draft the attention over projections that lie side by side, `sizes` features each.
+fn attend(
+    draft: &mut Draft,
+    graph: &mut GraphBuilder<'_>,
+    projections: ValueId,
+    sizes: &[i64],
+    AttentionInputs { mask: mask_input, past, bias }: AttentionInputs,
+) -> Result<(), ImportError> {
+    let is_set = |name: &str| matches!(draft.operator.attributes.get(name), Some(Attribute::Int(v)) if *v != 0);
+    if is_set("past_present_share_buffer") {
+        return draft.unsupported("a shared cache buffer");
+    }
+    if is_set("do_rotary") {
+        return draft.unsupported("rotary embedding inside");
+    }
+    let heads = num_heads(draft)?;
+    let qkv = draft.split(graph, projections, 2, sizes)?;
     let &[q, k, v] = &qkv[..] else { return Err(ImportError::invalid("qkv_hidden_sizes: expected three sizes")) };
-    let past = draft.input(4);
     let keys = num_keys(draft, graph, k, 1, past.map(|past| (past, 3)))?;
-    let Some(mask) = mask(draft, graph, draft.input(3), draft.input(5), q, keys)? else {
+    let Some(mask) = mask(draft, graph, mask_input, bias, q, keys)? else {
         return draft.unsupported("a mask of this form");
     };
     let mut halves = [None, None];

@@ -7,7 +7,7 @@ mod normalization;
 mod rotary;
 
 pub(super) use activation::{bias_gelu, bias_softmax, fast_gelu, quick_gelu};
-pub(super) use attention::{attention, multi_head_attention};
+pub(super) use attention::{attention, multi_head_attention, quantized_attention};
 pub(super) use normalization::{
     embed_layer_normalization, simplified_layer_normalization, skip_layer_normalization,
     skip_simplified_layer_normalization,

@@ -1,0 +1,2 @@
+
+By0J‰„ospSrfiNp]rµ·)h~q7ÂËn
