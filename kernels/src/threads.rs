@@ -17,11 +17,18 @@ const SHORTEST_TASK_NS: f64 = 20_000.0;
 /// Tasks offered to each thread, so that one that is late can be helped by the others.
 const TASKS_PER_THREAD: usize = 4;
 
-/// The calling thread and the workers that help it.
+/// The calling thread and the workers that help it, and what may tell them to stop.
+///
+/// A kernel whose threads are stopped returns early and leaves the rest of its result as it was: whoever set the stop
+/// must look at it again before using a result.
 #[derive(Clone)]
 pub struct Threads {
     workers: Option<Arc<rayon::ThreadPool>>,
+    stop: Option<Arc<Stop>>,
 }
+
+/// Tells whether work should stop; once it says so it always does.
+type Stop = dyn Fn() -> bool + Send + Sync;
 
 /// The operating system refused to start the worker threads.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ impl fmt::Debug for Threads {
 impl Threads {
     /// The calling thread alone.
     pub const fn single() -> Self {
-        Self { workers: None }
+        Self { workers: None, stop: None }
     }
 
     /// `count` threads in all, the calling one included; zero means one for every core that this process may use.
@@ -65,7 +72,22 @@ impl Threads {
             .thread_name(|i| format!("planish-{}", i + 1))
             .build()
             .map_err(ThreadsError)?;
-        Ok(Self { workers: Some(Arc::new(workers)) })
+        Ok(Self { workers: Some(Arc::new(workers)), stop: None })
+    }
+
+    /// The same threads, told to stop by `stop`.
+    pub fn stopped_by(&self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { workers: self.workers.clone(), stop: Some(Arc::new(stop)) }
+    }
+
+    /// The calling thread alone, told to stop by the same.
+    pub fn alone(&self) -> Self {
+        Self { workers: None, stop: self.stop.clone() }
+    }
+
+    /// Whether work should stop. Kernels ask this about every millisecond.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop())
     }
 
     /// How many threads there are, the calling one included.
@@ -180,6 +202,15 @@ mod tests {
             });
         });
         assert_eq!(total.into_inner(), 64);
+    }
+
+    #[test]
+    fn stops_are_heard_by_the_calling_thread_alone_too() {
+        let threads = Threads::new(2).unwrap();
+        assert!(!threads.is_stopped() && !threads.alone().is_stopped());
+        let stopped = threads.stopped_by(|| true);
+        assert!(stopped.is_stopped() && stopped.alone().is_stopped());
+        assert_eq!((stopped.count(), stopped.alone().count()), (2, 1));
     }
 
     #[test]

@@ -168,6 +168,8 @@ impl Plan {
                 }
             }
         }
+        // A kernel that was stopped has left its result unfinished.
+        cx.check().map_err(StepError::outside_nodes)?;
         let give_out = |read: &Read| {
             let value = self.read(&mut slots, *read);
             value.ok_or_else(|| StepError::outside_nodes(OpError::Internal("an output has no value".to_owned())))

@@ -150,10 +150,13 @@ impl Session {
     }
 
     fn context(&self, options: &RunOptions) -> EvalCx<'_> {
+        let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let cancel = options.cancel.clone();
+        let must_stop = move || cancel.is_cancelled() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         EvalCx {
             memory: self.memory.clone(),
-            threads: self.threads.clone(),
-            deadline: options.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            threads: self.threads.stopped_by(must_stop),
+            deadline,
             cancel: options.cancel.clone(),
             bodies: &self.plans,
             wanted: SmallVec::new(),

@@ -23,6 +23,11 @@ pub fn cases() -> Vec<Case> {
             let net = products.fold(net, Net::node);
             net.outputs(&(0..3000).map(|i| format!("p{i} ")).collect::<String>()).bytes()
         }),
+        case("time_one_long_convolution", Run(DeadlineExceeded), {
+            let net = net().ints("s", &[3], &[1, 1, 400_000]).ints("k", &[3], &[1, 1, 200_000]);
+            let net = net.node(op("Expand", "v s", "a")).node(op("Expand", "v k", "w"));
+            net.node(op("Conv", "a w", "y")).outputs("y").bytes()
+        }),
         case("time_one_long_pooling", Run(DeadlineExceeded), {
             let net = net().ints("s", &[3], &[1, 1, 2_000_000]).node(op("Expand", "v s", "a"));
             net.node(op("AveragePool", "a", "y").ints("kernel_shape", &[1_000_000])).outputs("y").bytes()

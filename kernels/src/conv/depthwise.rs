@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use super::geometry::ConvGeometry;
-use crate::Isa;
 use crate::elementwise::Unary;
 use crate::gemm::{activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::{Isa, Threads};
 
 /// Copied input that the nearest caches hold well.
 const BAND_LEN: usize = 16 * 1024;
@@ -27,6 +27,7 @@ const VECTORS: usize = 8;
 /// The work on some neighbouring output channels.
 pub(super) struct Depthwise<'a> {
     pub(super) isa: Isa,
+    pub(super) threads: &'a Threads,
     pub(super) geometry: &'a ConvGeometry,
     pub(super) band: &'a Band,
     /// The input of all channels.
@@ -211,6 +212,9 @@ impl Kernel for Depthwise<'_> {
                     bounds: bounds(self.activation),
                 };
                 for_each_band(geometry, band, |z, rows| {
+                    if self.threads.is_stopped() {
+                        return;
+                    }
                     band.copy(s, geometry, &phases, input, z, &rows, scratch);
                     let first = (z * geometry.output[1] + rows.start) * width + start;
                     let places = &places[..places.len() / band.rows * rows.len()];

@@ -186,7 +186,7 @@ fn conv_product(
         let each = images.div_ceil(threads.split(images, ns_per_image));
         threads.for_each_chunk_mut(y, each * rows * columns, |task, y| {
             for (i, y) in y.chunks_exact_mut(rows * columns).enumerate() {
-                product(&Threads::single(), task * each + i, y);
+                product(&threads.alone(), task * each + i, y);
             }
         });
     } else {
@@ -212,7 +212,7 @@ fn conv_depthwise(
     y: &mut [f32],
 ) {
     let Some(band) = Band::new(geometry) else {
-        return conv_scalar(geometry, x, weights, bias, activation, y);
+        return scalar::conv_stoppable(threads, geometry, x, weights, bias, activation, y);
     };
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
@@ -224,6 +224,7 @@ fn conv_depthwise(
         }
         let kernel = Depthwise {
             isa,
+            threads,
             geometry,
             band: &band,
             input: x,

@@ -2,9 +2,9 @@
 
 use super::check;
 use super::geometry::{ConvGeometry, coordinates};
-use crate::Isa;
 use crate::elementwise::Unary;
 use crate::gemm::activate;
+use crate::{Isa, Threads};
 
 /// [`conv`](super::conv) by its definition; `weights` are output channels × input channels of a group × kernel.
 ///
@@ -18,10 +18,26 @@ pub fn conv_scalar(
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
+    conv_stoppable(&Threads::single(), geometry, x, weights, bias, activation, y);
+}
+
+/// [`conv_scalar`] that looks at every output whether `threads` are to stop.
+pub(super) fn conv_stoppable(
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    activation: Option<Unary>,
+    y: &mut [f32],
+) {
     check(geometry, x, bias, y);
     let (taps, plane) = (geometry.taps(), geometry.output_plane());
     let group_in = geometry.group_in();
     for (i, y) in y.iter_mut().enumerate() {
+        if threads.is_stopped() {
+            return;
+        }
         let out_channel = i / plane % geometry.out_channels;
         let image = i / plane / geometry.out_channels;
         let first_channel = image * geometry.in_channels + out_channel / geometry.group_out() * group_in;

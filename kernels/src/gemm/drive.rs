@@ -115,7 +115,7 @@ impl Product<'_> {
             let columns = share(self.columns, NR, task % column_tasks, column_tasks);
             // SAFETY: `check` has compared every size, and tasks have disjoint rectangles of C.
             Scratch::with(|scratch| unsafe {
-                self.rectangle(isa, rows, columns, *output, scratch);
+                self.rectangle(isa, threads, rows, columns, *output, scratch);
             });
         });
     }
@@ -177,6 +177,7 @@ impl Product<'_> {
     unsafe fn rectangle(
         &self,
         isa: Isa,
+        threads: &Threads,
         rows: Range<usize>,
         columns: Range<usize>,
         output: Output,
@@ -198,6 +199,9 @@ impl Product<'_> {
                 let is_last = depth.end == self.depth;
                 let right = self.right_panels(isa, &depth, &columns, direct, &mut scratch.b);
                 for rows in steps(rows.clone(), MC) {
+                    if threads.is_stopped() {
+                        return;
+                    }
                     let left = self.left_panels(&depth, &rows, columns.len(), &mut scratch.a);
                     let store = Store {
                         alpha: self.alpha,
