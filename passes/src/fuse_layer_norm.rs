@@ -112,7 +112,7 @@ mod tests {
             (norm("middle", "middle", "x", "g"), "last axes"),
             (norm("last", "both", "x", "g"), "different axes"),
             (norm("last", "last", "x", "z"), "not of the normalized shape"),
-            (norm("last", "last", "z", "g"), "not the same value"),
+            (norm("last", "last", "z", "g"), "expected the same value"),
         ] {
             Proof::of("fuse-layer-norm").before(&graph).does_not_fire(reason);
         }

@@ -65,6 +65,8 @@ impl Index<&str> for Match<'_> {
 pub(crate) struct Miss {
     /// How many operators were in place.
     pub matched: usize,
+    /// Whether one of them was more than arithmetic.
+    pub is_telling: bool,
     /// What was expected instead of what.
     pub reason: String,
 }
@@ -96,23 +98,24 @@ enum What {
 }
 
 impl<'a> Matcher<'a> {
-    /// Looks for the pattern at `root`. What came near is told where `wants_miss` and half of the pattern was there.
+    /// Looks for the pattern at `root`. What came near is told where `wants_miss`: half of the pattern was in place, and not
+    /// just sums and products, which are everywhere.
     pub fn find(
         graph: &'a Graph,
         pattern: &'a Pattern,
         root: NodeId,
         wants_miss: bool,
     ) -> Result<Match<'a>, Option<Miss>> {
-        let miss = wants_miss.then(|| Miss { matched: 0, reason: String::new() });
+        let miss = wants_miss.then(|| Miss { matched: 0, is_telling: false, reason: String::new() });
         let bindings = vec![None; pattern.names.len()];
         let mut matcher = Matcher { graph, pattern, bindings, nodes: Vec::new(), steps: 0, miss };
         let value = ValueId { node: root, output: 0 };
         if !matcher.solve(Some(&Goal { what: What::Term(pattern.root), value, next: None })) {
-            let is_near = |miss: &Miss| miss.matched >= 2 && miss.matched * 2 >= pattern.num_operators();
+            let is_near = |miss: &Miss| miss.is_telling && miss.matched * 2 >= pattern.num_operators();
             return Err(matcher.miss.filter(is_near));
         }
         if let Some(reason) = matcher.other_reader(root) {
-            return Err(wants_miss.then(|| Miss { matched: matcher.nodes.len(), reason }));
+            return Err(wants_miss.then_some(Miss { matched: matcher.nodes.len(), is_telling: true, reason }));
         }
         let nodes = matcher.nodes.iter().map(|&(id, _)| id).collect();
         Ok(Match { pattern, bindings: matcher.bindings, nodes, root })
@@ -203,8 +206,11 @@ impl<'a> Matcher<'a> {
                 None if self.graph.constant(value).is_some() => "a constant".to_owned(),
                 None => "an input".to_owned(),
             };
+            let is_arithmetic = |name: &str| matches!(name, "Add" | "Sub" | "Mul" | "Div" | "Neg");
+            let mut operators = self.nodes.iter().filter_map(|&(id, _)| self.graph.node(id).operator());
+            miss.is_telling = operators.any(|o| !is_arithmetic(&o.name));
             miss.matched = self.nodes.len();
-            miss.reason = format!("{:?} is {got}, not {expected}", self.graph.value_name(value));
+            miss.reason = format!("expected {expected}, got {got}");
         }
         false
     }
