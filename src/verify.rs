@@ -178,3 +178,44 @@ fn run(session: &Session, set: &DataSet, options: &RunOptions) -> Result<Vec<(St
     let outputs = session.run(inputs, options).map_err(|e| e.to_string())?;
     Ok(session.outputs().iter().map(|o| o.name.clone()).zip(outputs).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planish_ir::Attributes;
+    use planish_ops::StandardRegistry;
+    use planish_passes::{Patch, Rule};
+    use planish_tensor::Tensor;
+
+    /// A rule that is wrong for negative numbers.
+    static WRONG: Rule = Rule::matching("relu-is-abs", "y = Relu(x)", |_, found| {
+        Ok(Patch::by_operator(found, "Abs", Attributes::new(), &[found["x"].into()]))
+    });
+
+    #[test]
+    fn a_wrong_rule_is_named_and_rolled_back() {
+        let text = "g (float[3] x) => (float[3] y) { a = Neg (x) i = Identity (a) b = Relu (i) y = Exp (b) }";
+        let graph = Graph::from_text(text, &StandardRegistry).unwrap();
+        let inputs = vec![("x".to_owned(), Tensor::vector(&[-1f32, 0.5, 2.0]).into())];
+        let options = OptimizeOptions { extra: vec![&WRONG], ..OptimizeOptions::default() };
+        for verify in [Verify::Final, Verify::Each] {
+            let sets = vec![DataSet { inputs: inputs.clone(), outputs: Vec::new() }];
+            let limits = (SessionOptions::default(), RunOptions::default());
+            let verifier = Verifier::new(&graph, sets, limits.0, limits.1).unwrap();
+            let Verified { graph: optimized, report, culprits } = verifier.optimize(&options, verify);
+            assert_eq!(culprits.len(), 1, "{culprits:?}");
+            assert_eq!((culprits[0].rule, culprits[0].node.as_str()), ("relu-is-abs", "b"));
+            assert_eq!(report.passes().iter().map(|p| p.name).collect::<Vec<_>>(), ["remove-noops"]);
+            assert!(optimized.operators().all(|(_, o)| !o.is("Abs")));
+            verifier.check(&optimized).unwrap();
+        }
+    }
+
+    #[test]
+    fn random_models_are_not_verified() {
+        let text = "g (float[3] x) => (float[3] y) { y = RandomNormalLike (x) }";
+        let graph = Graph::from_text(text, &StandardRegistry).unwrap();
+        let verifier = Verifier::new(&graph, Vec::new(), SessionOptions::default(), RunOptions::default());
+        assert_eq!(verifier.err().as_deref(), Some("the model draws random numbers"));
+    }
+}

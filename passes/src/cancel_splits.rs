@@ -65,8 +65,11 @@ mod tests {
 
     #[test]
     fn other_orders_parts_or_axes_stay() {
-        for join in ["Concat (b, a) <axis: int = 1>", "Concat (a, a) <axis: int = 1>", "Concat (a, b) <axis: int = 0>"] {
-            let text = format!("g (float[N, 6] x) => (float[] y) {{ a, b = Split (x) <axis: int = 1, num_outputs: int = 2> y = {join} }}");
+        for join in ["Concat (b, a) <axis: int = 1>", "Concat (a, a) <axis: int = 1>", "Concat (a, b) <axis: int = 0>"]
+        {
+            let text = format!(
+                "g (float[N, 6] x) => (float[] y) {{ a, b = Split (x) <axis: int = 1, num_outputs: int = 2> y = {join} }}"
+            );
             Proof::of("cancel-split-concat").before(&text).does_not_fire("");
         }
         Proof::of("cancel-concat-split")

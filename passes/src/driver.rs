@@ -223,7 +223,7 @@ impl<'a> Editor<'a> {
                 NewKind::Operator { domain, name, attributes } => {
                     let inputs: Vec<Option<ValueId>> = new.inputs.iter().map(|&i| resolve(i, &values)).collect();
                     let operator = StandardRegistry
-                        .operator(domain, name, attributes.clone(), inputs.len(), new.num_outputs)
+                        .operator(domain, name, attributes.clone(), inputs.len() - new.num_captures, new.num_outputs)
                         .map_err(internal)?;
                     if operator.op().is_none() {
                         return Err(format!("planish does not run {}", operator.full_name()).into());
@@ -252,7 +252,9 @@ impl<'a> Editor<'a> {
             names.push(self.graph.fresh_name(&stem));
         }
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let id = self.graph.add_node("", operator, inputs, &[], &borrowed).map_err(internal)?;
+        let (own, captured) = inputs.split_at(inputs.len() - new.num_captures);
+        let captures: Vec<ValueId> = captured.iter().flatten().copied().collect();
+        let id = self.graph.add_node(&new.name, operator, own, &captures, &borrowed).map_err(internal)?;
         added.push(id);
         if let Some(conflict) = self.graph.infer_node(id).first() {
             return Err(format!("the new node contradicts its inputs: {}", conflict.message).into());
@@ -330,7 +332,7 @@ impl<'a> Editor<'a> {
             if !matches!(node.kind, NodeKind::Operator(_)) {
                 continue;
             }
-            if heir.is_some_and(|(_, new)| new.node == id) {
+            if heir.is_some_and(|(_, new)| new.node == id) && node.name.is_empty() {
                 node.name.clone_from(&name);
                 node.doc.clone_from(&doc);
                 node.metadata.extend(metadata.iter().cloned());

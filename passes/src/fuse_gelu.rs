@@ -72,7 +72,10 @@ mod tests {
     fn other_constants_values_or_readers_are_left_alone() {
         for (nodes, reason) in [
             ("d = Div (x, wrong) e = Erf (d) a = Add (e, one) m = Mul (x, a) y = Mul (m, half)", "expected 1.414"),
-            ("d = Div (z, root) e = Erf (d) a = Add (e, one) m = Mul (x, a) y = Mul (m, half)", "expected the same value"),
+            (
+                "d = Div (z, root) e = Erf (d) a = Add (e, one) m = Mul (x, a) y = Mul (m, half)",
+                "expected the same value",
+            ),
             (
                 "d = Div (x, root) e = Erf (d) a = Add (e, one) m = Mul (x, a) n = Mul (m, half) y = Add (n, a)",
                 "read by",

@@ -11,19 +11,15 @@ use crate::weights::{along_axis, factor_and_shift, scalar};
 use planish_ir::{Attributes, NodeId, ValueId};
 
 /// Makes a product of matrices and what is added to its rows one operator.
-pub static ADD: Rule = Rule::matching(
-    "fuse-matmul-add",
-    "y = MatMul(a, $w) + $c",
-    |cx, found| {
-        let (a, w, c) = (found["a"], found["w"], found["c"]);
-        must(cx.rank(a) == Some(2) && cx.rank(w) == Some(2), "these are no matrices")?;
-        let columns = *cx.known_shape(w).ok_or(No::SILENT)?.get(1).ok_or(No::SILENT)?;
-        let mut patch = Patch::new();
-        let bias = along_axis(cx, &mut patch, c, 2, 1, columns)?;
-        let y = patch.operator("Gemm", Attributes::new(), &[a.into(), w.into(), bias]);
-        Ok(patch.replace(cx.output(found.root()), y))
-    },
-);
+pub static ADD: Rule = Rule::matching("fuse-matmul-add", "y = MatMul(a, $w) + $c", |cx, found| {
+    let (a, w, c) = (found["a"], found["w"], found["c"]);
+    must(cx.rank(a) == Some(2) && cx.rank(w) == Some(2), "these are no matrices")?;
+    let columns = *cx.known_shape(w).ok_or(No::SILENT)?.get(1).ok_or(No::SILENT)?;
+    let mut patch = Patch::new();
+    let bias = along_axis(cx, &mut patch, c, 2, 1, columns)?;
+    let y = patch.operator("Gemm", Attributes::new(), &[a.into(), w.into(), bias]);
+    Ok(patch.replace(cx.output(found.root()), y))
+});
 
 /// Folds arithmetic with constants into the weights of the product before it.
 pub static AFFINE: Rule = Rule::matching(
@@ -145,7 +141,11 @@ mod tests {
         for (rule, nodes, after) in [
             ("fuse-matmul-add", "u = MatMul (a, w) y = Add (f, u)", "y = Gemm (a, w, y_expand)"),
             ("fuse-gemm-affine", "u = Gemm (a, w, c) y = Mul (u, f)", "y = Gemm (a, y_mul_1, y_mul)"),
-            ("fuse-gemm-affine", "u = Gemm <transB = 1> (a, t) y = Div (u, half)", "y = Gemm (a, y_mul) <transB: int = 1>"),
+            (
+                "fuse-gemm-affine",
+                "u = Gemm <transB = 1> (a, t) y = Div (u, half)",
+                "y = Gemm (a, y_mul) <transB: int = 1>",
+            ),
             (
                 "fuse-gemm-affine",
                 "u = Gemm <alpha = 0.5, beta = 2.0> (a, w, c) y = Sub (u, f)",

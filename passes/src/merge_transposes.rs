@@ -42,11 +42,18 @@ mod tests {
     #[test]
     fn two_become_one_or_none() {
         for (nodes, after) in [
-            ("a = Transpose (x) <perm: ints = [1, 2, 0]> y = Transpose (a) <perm: ints = [1, 0, 2]>", "y = Transpose (x) <perm: ints = [2, 1, 0]>"),
-            ("a = Transpose (x) <perm: ints = [1, 2, 0]> b = Transpose (a) <perm: ints = [2, 0, 1]> y = Neg (b)", "y = Neg (x)"),
+            (
+                "a = Transpose (x) <perm: ints = [1, 2, 0]> y = Transpose (a) <perm: ints = [1, 0, 2]>",
+                "y = Transpose (x) <perm: ints = [2, 1, 0]>",
+            ),
+            (
+                "a = Transpose (x) <perm: ints = [1, 2, 0]> b = Transpose (a) <perm: ints = [2, 0, 1]> y = Neg (b)",
+                "y = Neg (x)",
+            ),
             ("a = Transpose (x) b = Transpose (a) y = Add (a, b)", "a = Transpose (x) y = Add (a, x)"),
         ] {
-            let square = text(nodes).replace("[2, N, 4]", if nodes.contains("Add") { "[3, 3, 3]" } else { "[2, N, 4]" });
+            let square =
+                text(nodes).replace("[2, N, 4]", if nodes.contains("Add") { "[3, 3, 3]" } else { "[2, N, 4]" });
             Proof::of("merge-transposes").before(&square).after(after).exact();
         }
     }
@@ -54,6 +61,8 @@ mod tests {
     #[test]
     fn an_inner_one_read_elsewhere_stays() {
         let nodes = "a = Transpose (x) <perm: ints = [1, 2, 0]> b = Transpose (a) <perm: ints = [1, 0, 2]> c = Neg (a) d = Neg (b) e = Shape (c) f = Shape (d) y = Add (e, f)";
-        Proof::of("merge-transposes").before(&text(nodes).replace("float[] y", "int64[] y")).does_not_fire("read elsewhere");
+        Proof::of("merge-transposes")
+            .before(&text(nodes).replace("float[] y", "int64[] y"))
+            .does_not_fire("read elsewhere");
     }
 }

@@ -1,8 +1,10 @@
 //! Patches: the nodes that a rule puts in place of others.
 
 use crate::pattern::Match;
-use planish_ir::{Attributes, ValueId};
+use crate::rule::No;
+use planish_ir::{Attributes, Graph, NodeKind, ValueId};
 use planish_tensor::Tensor;
+use std::collections::HashMap;
 
 /// New nodes, and which values they stand in for. The driver applies it: names, readers and what is known of values follow.
 #[derive(Debug, Default)]
@@ -15,15 +17,19 @@ pub struct Patch {
 #[derive(Debug)]
 pub(crate) struct NewNode {
     pub kind: NewKind,
+    /// The node's name; mostly none.
+    pub name: String,
     /// Where the node is an operator.
     pub inputs: Vec<Operand>,
+    /// How many of the last inputs its bodies capture.
+    pub num_captures: usize,
     pub num_outputs: usize,
 }
 
 #[derive(Debug)]
 pub(crate) enum NewKind {
     Constant(Tensor),
-    Operator { domain: &'static str, name: String, attributes: Attributes },
+    Operator { domain: String, name: String, attributes: Attributes },
 }
 
 /// What a new node reads: a value of the graph, a value that the patch makes, or nothing.
@@ -102,19 +108,58 @@ impl Patch {
     /// Adds an operator of any domain.
     pub fn domain_operators(
         &mut self,
-        domain: &'static str,
+        domain: &str,
         name: &str,
         attributes: Attributes,
         inputs: &[Operand],
         num_outputs: usize,
     ) -> Vec<Operand> {
-        let kind = NewKind::Operator { domain, name: name.to_owned(), attributes };
-        let Operand::New { node, .. } = self.add(kind, inputs.to_vec(), num_outputs) else { return Vec::new() };
+        let kind = NewKind::Operator { domain: domain.to_owned(), name: name.to_owned(), attributes };
+        // Optional inputs left out at the end are not there.
+        let length = inputs.iter().rposition(|&i| i != Operand::Absent).map_or(0, |last| last + 1);
+        let Operand::New { node, .. } = self.add(kind, inputs[..length].to_vec(), num_outputs) else {
+            return Vec::new();
+        };
         (0..num_outputs).map(|output| Operand::New { node, output }).collect()
     }
 
+    /// Adds every node of a body that is given these inputs, then captured values. What the body gives out.
+    pub fn body(&mut self, body: &Graph, inputs: &[Operand]) -> Result<Vec<Operand>, No> {
+        let sources = body.inputs().chain(body.captures());
+        let mut made: HashMap<ValueId, Operand> = sources.zip(inputs.iter().copied()).collect();
+        let order = body.topological_order().map_err(|e| No(e.to_string().into()))?;
+        for id in order {
+            let node = body.node(id);
+            match &node.kind {
+                NodeKind::Input => {}
+                NodeKind::Constant(tensor) => {
+                    made.insert(ValueId { node: id, output: 0 }, self.constant(tensor.clone()));
+                }
+                NodeKind::Operator(operator) => {
+                    let read = |v: &Option<ValueId>| v.map_or(Some(Operand::Absent), |v| made.get(&v).copied());
+                    let inputs: Option<Vec<Operand>> = body.node_inputs(id).iter().map(read).collect();
+                    let (domain, name) = (operator.domain.clone(), operator.name.clone());
+                    let kind = NewKind::Operator { domain, name, attributes: operator.attributes.clone() };
+                    self.nodes.push(NewNode {
+                        kind,
+                        name: node.name.clone(),
+                        inputs: inputs.ok_or("the body reads a value that nothing makes")?,
+                        num_captures: node.num_captures(),
+                        num_outputs: node.num_outputs(),
+                    });
+                    let new = self.nodes.len() - 1;
+                    for value in body.node_outputs(id) {
+                        made.insert(value, Operand::New { node: new, output: value.output });
+                    }
+                }
+            }
+        }
+        let outputs = body.outputs().iter().map(|o| made.get(&o.value).copied());
+        outputs.collect::<Option<Vec<Operand>>>().ok_or_else(|| "the body gives out what nothing makes".into())
+    }
+
     fn add(&mut self, kind: NewKind, inputs: Vec<Operand>, num_outputs: usize) -> Operand {
-        self.nodes.push(NewNode { kind, inputs, num_outputs });
+        self.nodes.push(NewNode { kind, name: String::new(), inputs, num_captures: 0, num_outputs });
         Operand::New { node: self.nodes.len() - 1, output: 0 }
     }
 

@@ -9,10 +9,12 @@ use crate::explain::Report;
 use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
-    attention_cache, attention_groups, attention_heads, fold_constants, fuse_affine_conv, fuse_attention,
-    fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm,
-    fuse_pad_conv, fuse_rms_norm, fuse_rotary, merge_equal_constants, merge_equal_nodes, open_gemm, remove_dead_nodes,
-    remove_neutral_elements, remove_noops,
+    attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
+    fold_shape_operands, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise,
+    fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm, fuse_pad_conv, fuse_rms_norm, fuse_rotary, inline_bodies,
+    merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes,
+    merge_transposes, open_gemm, push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops,
+    remove_sequences,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -28,7 +30,28 @@ pub(crate) enum Pass {
 }
 
 /// Rules that make graphs smaller without changing any arithmetic, so that the others find what they look for.
-const CLEAN: Pass = Pass::Rules("clean", &[&fold_constants::RULE, &remove_noops::RULE, &remove_neutral_elements::RULE]);
+const CLEAN: Pass = Pass::Rules(
+    "clean",
+    &[
+        &fold_constants::RULE,
+        &inline_bodies::IF,
+        &inline_bodies::LOOP,
+        &remove_noops::RULE,
+        &remove_neutral_elements::RULE,
+        &fold_shape_operands::RULE,
+        &merge_reshapes::RULE,
+        &merge_transposes::RULE,
+        &merge_casts::RULE,
+        &merge_clips::RULE,
+        &flatten_concats::RULE,
+        &cancel_splits::JOINED,
+        &cancel_splits::SPLIT,
+        &remove_sequences::ELEMENT,
+        &remove_sequences::JOINED,
+        &remove_sequences::SPLIT,
+        &push_transposes::RULE,
+    ],
+);
 
 const PIPELINE: &[Pass] = &[
     // First, so that nothing is done for nodes that nobody needs.
@@ -38,6 +61,7 @@ const PIPELINE: &[Pass] = &[
     merge_equal_constants::PASS,
     // Before fusions: a formula that exporters compute twice, such as x − mean(x), is then one value with two readers.
     merge_equal_nodes::PASS,
+    merge_equal_shapes::PASS,
     Pass::Rules(
         "weights",
         &[
@@ -116,6 +140,8 @@ pub struct OptimizeOptions {
     pub stop_after: Option<usize>,
     /// Whether to collect why rules left places alone.
     pub explain: bool,
+    /// Rules of the caller's own, brought to the graph when those of the pipeline are done.
+    pub extra: Vec<&'static Rule>,
 }
 
 /// The names of all rules, in the order of the pipeline.
@@ -194,7 +220,12 @@ pub struct Optimizer {
     round: usize,
     /// How many rewrites there were when the round began.
     begun_with: usize,
+    /// The caller's own rules.
+    extra: RuleSet,
 }
+
+/// The pass of the caller's own rules, which come from the options.
+const EXTRA: Pass = Pass::Rules("extra", &[]);
 
 impl Optimizer {
     /// A pipeline that has not begun.
@@ -209,12 +240,15 @@ impl Optimizer {
             growth_left_bytes: GROWTH_BYTES,
             is_enabled: Box::new(is_enabled),
         };
-        Optimizer { state, num_phases: options.target.num_phases(), phase: 0, next: 0, round: 0, begun_with: 0 }
+        let extra = RuleSet::new(&options.extra);
+        Optimizer { state, num_phases: options.target.num_phases(), phase: 0, next: 0, round: 0, begun_with: 0, extra }
     }
 
     /// Runs the next pass and tells its name; `None` when there is nothing left to do.
     pub fn step(&mut self, graph: &mut Graph) -> Option<&'static str> {
-        if self.next == PHASES[self.phase].len() {
+        // Those of the caller's own come last of the first phase.
+        let num_passes = PHASES[self.phase].len() + usize::from(self.phase == 0);
+        if self.next == num_passes {
             let has_changed = self.num_rewrites() > self.begun_with;
             self.round += 1;
             if !has_changed || self.round == MAX_ROUNDS {
@@ -229,8 +263,11 @@ impl Optimizer {
         if self.state.is_spent() {
             return None;
         }
-        let pass = &PHASES[self.phase][self.next];
-        run_pass(graph, pass, compiled()[self.phase][self.next].as_ref(), &mut self.state, 0);
+        let (pass, rules) = match PHASES[self.phase].get(self.next) {
+            Some(pass) => (pass, compiled()[self.phase][self.next].as_ref()),
+            None => (&EXTRA, Some(&self.extra)),
+        };
+        run_pass(graph, pass, rules, &mut self.state, 0);
         self.next += 1;
         Some(pass.name())
     }
