@@ -5,7 +5,7 @@ use bytes::Bytes;
 use planish_ir::Graph;
 use planish_ir::text::quoted;
 use planish_passes::{OptimizeOptions, Report, Target};
-use planish_runtime::{Session, SessionError, SessionOptions, choose_outputs};
+use planish_runtime::{Session, SessionError, SessionOptions, check_runs, choose_outputs};
 use std::path::Path;
 
 /// A model: a graph to look into, rewrite, run and write back, and what its file says about it.
@@ -87,6 +87,8 @@ impl Model {
     /// Loads the model to run and lets go of it, so that weights are in memory once.
     pub fn into_session(mut self, options: &SessionOptions) -> Result<Session, SessionError> {
         if options.optimize {
+            // What cannot run is told of the graph as it came: rules may do away with it.
+            check_runs(&self.graph)?;
             // First, so that values asked for by name are there afterwards.
             choose_outputs(&mut self.graph, options)?;
             self.optimize_with(&OptimizeOptions { target: Target::Planish, ..OptimizeOptions::default() });

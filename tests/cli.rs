@@ -165,7 +165,10 @@ fn run_profiles_every_node() {
     let document = json(&format!("run {MODEL} --data {DATA} --profile --threads 1"), 0);
     assert_keys(&document, "model isa threads time_ms outputs profile");
     let nodes = document["profile"].as_array().unwrap();
-    assert!(nodes.iter().any(|node| node["operator"] == "Conv" && node["macs"].as_u64() > Some(0)), "{document}");
+    assert!(
+        nodes.iter().any(|node| node["operator"] == "planish::FusedConv" && node["macs"].as_u64() > Some(0)),
+        "{document}"
+    );
 }
 
 #[test]

@@ -5,8 +5,8 @@ use planish_tensor::Tensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The value of one attribute (`AttributeProto`).
-#[derive(Clone, Debug, PartialEq)]
+/// The value of one attribute (`AttributeProto`). Numbers are equal if their bits are, as elements of tensors are.
+#[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the variants are ONNX's names")]
 pub enum Attribute {
     Int(i64),
@@ -39,6 +39,28 @@ pub enum AttributeKind {
     Tensors,
     Graphs,
     Types,
+}
+
+impl PartialEq for Attribute {
+    fn eq(&self, other: &Attribute) -> bool {
+        match (self, other) {
+            (Attribute::Int(a), Attribute::Int(b)) => a == b,
+            (Attribute::Float(a), Attribute::Float(b)) => a.to_bits() == b.to_bits(),
+            (Attribute::String(a), Attribute::String(b)) => a == b,
+            (Attribute::Tensor(a), Attribute::Tensor(b)) => a == b,
+            (Attribute::Graph(a), Attribute::Graph(b)) => a == b,
+            (Attribute::Type(a), Attribute::Type(b)) => a == b,
+            (Attribute::Ints(a), Attribute::Ints(b)) => a == b,
+            (Attribute::Floats(a), Attribute::Floats(b)) => {
+                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+            }
+            (Attribute::Strings(a), Attribute::Strings(b)) => a == b,
+            (Attribute::Tensors(a), Attribute::Tensors(b)) => a == b,
+            (Attribute::Graphs(a), Attribute::Graphs(b)) => a == b,
+            (Attribute::Types(a), Attribute::Types(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 impl Attribute {

@@ -185,15 +185,18 @@ impl<'a> Editor<'a> {
         let origins = self.origins(from);
         self.carry_over(root, &added, &replaced, &origins);
         let mut touched: Vec<NodeId> = Vec::new();
+        let mut learnt: Vec<ValueId> = Vec::new();
         for &(old, new) in &replaced {
-            self.substitute(old, new, added.contains(&new.node));
+            if self.substitute(old, new, added.contains(&new.node)) {
+                learnt.push(new);
+            }
             touched.push(new.node);
         }
         let freed = self.sweep(replaced.iter().map(|(old, _)| old.node).chain(added.iter().copied()).collect());
         self.restore_output_names(&replaced);
         let grown: usize = added.iter().filter_map(|&id| self.constant_bytes(id)).sum();
         self.state.growth_left_bytes = self.state.growth_left_bytes.saturating_sub(grown.saturating_sub(freed));
-        self.propagate(replaced.iter().map(|&(_, new)| new).collect());
+        self.propagate(learnt);
         touched.extend(added);
         self.revisit(touched);
         self.state.report.add(rule, node);
@@ -231,7 +234,8 @@ impl<'a> Editor<'a> {
                     self.add_operator(new, operator, &inputs, base, added)?
                 }
             };
-            added.extend(made.first().map(|v| v.node));
+            // An operator is among them since it was made, so that it goes again if it does not fit.
+            added.extend(made.first().map(|v| v.node).filter(|id| added.last() != Some(id)));
             values.push(made);
         }
         Ok(values)
@@ -343,9 +347,11 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Readers of `old` read `new` instead, which takes its name if it is new to the graph.
-    fn substitute(&mut self, old: ValueId, new: ValueId, is_new: bool) {
+    /// Readers of `old` read `new` instead, which takes its name if it is new to the graph. Whether more is known now to any
+    /// of the readers.
+    fn substitute(&mut self, old: ValueId, new: ValueId, is_new: bool) -> bool {
         let fact = self.graph.fact(old).clone();
+        let is_learnt = !is_same(&fact, self.graph.fact(new));
         self.graph.replace_uses(old, new);
         if let Ok(ty) = self.graph.fact(new).ty.unify(&fact.ty) {
             let known = self.graph.fact(new).clone();
@@ -359,6 +365,7 @@ impl<'a> Editor<'a> {
             let _ = self.graph.rename_value(old, "");
             let _ = self.graph.rename_value(new, &name);
         }
+        is_learnt
     }
 
     /// A graph output whose value was replaced by one that was there already: the value takes the output's name if no

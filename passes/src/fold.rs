@@ -1,7 +1,7 @@
 //! Evaluates an operator on constants while the model is optimized, within limits.
 
 use crate::rule::No;
-use planish_ir::{EvalCx, Fact, Inputs, Interpreter, Operator};
+use planish_ir::{EvalCx, Fact, Facts, Inputs, Interpreter, Operator};
 use planish_tensor::{Memory, Tensor, Value};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -19,8 +19,11 @@ const GROWTH_OF_ONE_BYTES: usize = 256 << 10;
 /// What one evaluation may allocate where the size of its result is not known beforehand.
 const SCRATCH_BYTES: usize = 256 << 20;
 
-/// How long one evaluation may take: a `Loop` may not end.
-const TIME: Duration = Duration::from_secs(5);
+/// How many multiply-adds one evaluation may take: milliseconds of them.
+const MACS: i64 = 1 << 24;
+
+/// How long one evaluation may take, should its shapes not tell how much it computes.
+const TIME: Duration = Duration::from_secs(1);
 
 /// The size of a tensor of this fact.
 fn known_bytes(fact: &Fact) -> Option<usize> {
@@ -45,12 +48,22 @@ pub(crate) fn fold(
     if !op.is_deterministic() {
         return Err("random operators are not folded".into());
     }
+    if operator.subgraphs().next().is_some() {
+        return Err("how long a body runs is not known".into());
+    }
     if operator.is("DequantizeLinear") {
         return Err("quantized weights stay quantized".into());
     }
     let limit = freed_bytes.saturating_add(growth_left_bytes.min(GROWTH_OF_ONE_BYTES)).max(ALWAYS_BYTES);
     let estimate: usize = outputs.iter().filter_map(|f| known_bytes(f)).fold(0, usize::saturating_add);
     check(estimate, limit)?;
+    let known: Vec<Option<Fact>> = inputs.iter().map(|t| t.clone().map(Fact::constant)).collect();
+    let known: Vec<Option<&Fact>> = known.iter().map(Option::as_ref).collect();
+    let made: Vec<Fact> = outputs.iter().map(|&f| f.clone()).collect();
+    let macs = op.macs(&Facts::new(&known, made.len()), &made);
+    if macs.as_known().is_none_or(|macs| macs > MACS) {
+        return Err(format!("it takes {macs} multiply-adds, {MACS} are allowed").into());
+    }
     let mut cx = EvalCx::unlimited(&Interpreter);
     cx.memory = Memory::with_limit(SCRATCH_BYTES.max(limit.saturating_mul(2)));
     cx.deadline = Some(Instant::now() + TIME);

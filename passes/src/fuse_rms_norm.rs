@@ -114,7 +114,7 @@ mod tests {
         for (graph, reason) in [
             (norm("middle", "x", "g"), "last axes"),
             (norm("last", "x", "z"), "not of the normalized shape"),
-            (norm("last", "z", "g"), "not the same value"),
+            (norm("last", "z", "g"), "expected the same value"),
         ] {
             Proof::of("fuse-rms-norm").before(&graph).does_not_fire(reason);
         }

@@ -14,7 +14,7 @@ mod support;
 pub use error::{RunError, RunErrorKind, SessionError};
 pub use generate::generate_input;
 pub use session::{
-    DEFAULT_MAX_MEMORY_BYTES, InputInfo, NodeProfile, OutputInfo, RunOptions, Session, SessionOptions, choose_outputs,
-    physical_cores,
+    DEFAULT_MAX_MEMORY_BYTES, InputInfo, NodeProfile, OutputInfo, RunOptions, Session, SessionOptions, check_runs,
+    choose_outputs, physical_cores,
 };
 pub use support::{Unsupported, grouped, unsupported};

@@ -78,11 +78,7 @@ impl Session {
     /// Plans `graph`, whose facts are inferred, and packs its weights. The graph is taken so that constants can be freed
     /// as soon as they are packed.
     pub fn new(mut graph: Graph, options: &SessionOptions) -> Result<Session, SessionError> {
-        let mut missing = unsupported(&graph);
-        missing.extend(graph.check_types().into_iter().map(Unsupported::from));
-        if !missing.is_empty() {
-            return Err(SessionError::Unsupported(missing));
-        }
+        check_runs(&graph)?;
         choose_outputs(&mut graph, options)?;
         let threads = match options.threads {
             0 => physical_cores(),
@@ -210,6 +206,13 @@ fn check_input(input: &InputInfo, value: &Value) -> Result<(), RunError> {
         other => other.value_type().to_string(),
     };
     Err(RunError::input(format!("input {:?}: expected {}, got {got}", input.name, input.ty)))
+}
+
+/// Refuses a graph of which planish cannot run every node, and tells them all.
+pub fn check_runs(graph: &Graph) -> Result<(), SessionError> {
+    let mut missing = unsupported(graph);
+    missing.extend(graph.check_types().into_iter().map(Unsupported::from));
+    if missing.is_empty() { Ok(()) } else { Err(SessionError::Unsupported(missing)) }
 }
 
 /// Makes the graph's outputs those that the options ask for.

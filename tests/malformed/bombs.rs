@@ -53,11 +53,7 @@ pub fn cases() -> Vec<Case> {
             |n| n.floats("t", &[1, 2, 3], &[0.0; 6]).ints("s", &[4], &[1, 1, 1 << 20, 1 << 20]),
             op("AffineGrid", "t s", "y"),
         ),
-        bomb(
-            "roi_align",
-            |n| roi(n),
-            op("RoiAlign", "m r i", "y").int("output_height", 1 << 20).int("output_width", 1 << 20),
-        ),
+        bomb("roi_align", roi, op("RoiAlign", "m r i", "y").int("output_height", 1 << 20).int("output_width", 1 << 20)),
         bomb(
             "max_unpool",
             |n| n.floats("v", &[1, 1, 1], &[0.0]).ints("i", &[1, 1, 1], &[0]).ints("s", &[3], &[1, 1, G]),
@@ -69,7 +65,7 @@ pub fn cases() -> Vec<Case> {
             op("Col2Im", "c s b", "y").ints("strides", &[1 << 20; 2]),
         ),
         bomb("dft", |n| n.floats("f", &[1, 2, 1], &[0.0; 2]).ints("l", &[], &[G]), op("DFT", "f l", "y")),
-        bomb("mel_weights", |n| mel(n), op("MelWeightMatrix", "n d r l u", "y")),
+        bomb("mel_weights", mel, op("MelWeightMatrix", "n d r l u", "y")),
     ];
     cases.extend([
         case("bomb_range_of_tiny_steps", Run(RunErrorKind::Invalid), {

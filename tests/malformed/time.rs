@@ -19,7 +19,7 @@ pub fn cases() -> Vec<Case> {
             let wide = net().ints("s", &[2], &[1, 1_500_000]).ints("t", &[2], &[1_500_000, 1]);
             let net = wide.node(op("Expand", "v s", "a")).node(op("Expand", "v t", "b"));
             // Three thousand products of 1.5 million numbers each: seconds of work, in nodes that each take little.
-            let products = (0..3000).map(|i| op("MatMul", "a b", &format!("p{i}")));
+            let products = (0..3000).map(|i| op("Gemm", "a b", &format!("p{i}")).float("alpha", i as f32));
             let net = products.fold(net, Net::node);
             net.outputs(&(0..3000).map(|i| format!("p{i} ")).collect::<String>()).bytes()
         }),

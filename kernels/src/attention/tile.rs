@@ -9,7 +9,7 @@ use crate::softmax::softmax_rounded;
 use crate::{Threads, vecmath};
 
 /// Rows of a tile, at most: enough to pay for packing keys and values.
-const TILE_ROWS: usize = 48;
+const TILE_ROWS: usize = 64;
 
 /// Rows of a tile, at least, however many keys there are.
 const LEAST_TILE_ROWS: usize = 8;
@@ -335,7 +335,12 @@ fn products<S: Simd, const N: usize>(s: S, q: &[f32], keys: [&[f32]; N]) -> [f32
             *sum = s.mul_add(q, s.load_partial(&key[whole..], rest, 0.0), *sum);
         }
     }
-    sums.map(|sum| s.reduce_add(sum))
+    // A call of `map` would not be compiled for the instruction set.
+    let mut results = [0.0; N];
+    for (result, sum) in results.iter_mut().zip(sums) {
+        *result = s.reduce_add(sum);
+    }
+    results
 }
 
 /// `cap · tanh(x / cap)`

@@ -192,6 +192,9 @@ impl GroupQueryAttention {
             let (q, k, v) = (q.dims, k.dims, v.dims);
             return Err(OpError::invalid(format!("queries {q:?}, keys {k:?} and values {v:?} do not fit together")));
         }
+        if q.dims[3] == 0 {
+            return Err(OpError::invalid("queries have no features"));
+        }
         let lengths = self.lengths(inputs, &q)?;
         let angles = if self.is_rotary { Some(Angles::new(inputs, &q, &lengths, self.is_interleaved)?) } else { None };
         let key = grown(cx, inputs.opt_tensor(PAST_KEY)?, &k, &lengths, angles.as_ref())?;
@@ -296,14 +299,20 @@ struct Angles<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
     half: usize,
-    /// The row of each batch's positions.
-    rows: Vec<usize>,
+    /// Positions that the model gives, by batch; of the first run only the first one counts.
+    ids: Option<&'a [i64]>,
+    lengths: &'a Lengths,
     positions: usize,
     is_interleaved: bool,
 }
 
 impl<'a> Angles<'a> {
-    fn new(inputs: &'a Inputs, q: &View<'_>, lengths: &Lengths, is_interleaved: bool) -> Result<Angles<'a>, OpError> {
+    fn new(
+        inputs: &'a Inputs,
+        q: &View<'_>,
+        lengths: &'a Lengths,
+        is_interleaved: bool,
+    ) -> Result<Angles<'a>, OpError> {
         let (cos, sin) = (inputs.tensor(COS)?, inputs.tensor(SIN)?);
         let [batch, _, positions, features] = q.dims;
         let &[count, half] = cos.shape().dims() else {
@@ -313,25 +322,28 @@ impl<'a> Angles<'a> {
             let (cos, sin) = (cos.shape(), sin.shape());
             return Err(OpError::invalid(format!("caches of shapes {cos} and {sin} do not fit {features} features")));
         }
-        let given = inputs.opt_slice::<i64>(POSITIONS)?;
-        let row = |batch: usize, position: usize| -> Option<usize> {
-            match given {
-                None => Some(lengths.past[batch] + position),
-                Some(ids) if lengths.is_first => usize::try_from(*ids.first()?).ok()?.checked_add(position),
-                Some(ids) => usize::try_from(*ids.get(batch * positions + position)?).ok(),
-            }
-        };
-        let rows: Option<Vec<usize>> = (0..batch)
-            .flat_map(|b| (0..positions).map(move |i| (b, i)))
-            .map(|(b, i)| row(b, i).filter(|&row| row < count))
-            .collect();
-        let rows = rows.ok_or_else(|| OpError::invalid(format!("positions beyond a cache of {count} rows")))?;
-        Ok(Angles { cos: cos.as_slice()?, sin: sin.as_slice()?, half, rows, positions, is_interleaved })
+        let ids = inputs.opt_slice::<i64>(POSITIONS)?;
+        let (cos, sin) = (cos.as_slice()?, sin.as_slice()?);
+        let angles = Angles { cos, sin, half, ids, lengths, positions, is_interleaved };
+        let is_within = |b: usize, i: usize| angles.row(b, i).is_some_and(|row| row < count);
+        if !(0..batch).all(|b| (0..positions).all(|i| is_within(b, i))) {
+            return Err(OpError::invalid(format!("positions beyond a cache of {count} rows")));
+        }
+        Ok(angles)
+    }
+
+    /// The row of the caches for a batch and position.
+    fn row(&self, batch: usize, position: usize) -> Option<usize> {
+        match self.ids {
+            None => Some(self.lengths.past[batch] + position),
+            Some(ids) if self.lengths.is_first => usize::try_from(*ids.first()?).ok()?.checked_add(position),
+            Some(ids) => usize::try_from(*ids.get(batch * self.positions + position)?).ok(),
+        }
     }
 
     /// Turns a vector of a batch and position.
     fn turn(&self, batch: usize, position: usize, x: &[f32], y: &mut [f32]) {
-        let row = self.rows[batch * self.positions + position];
+        let row = self.row(batch, position).unwrap_or_default();
         let angles = row * self.half..(row + 1) * self.half;
         turn(x, &self.cos[angles.clone()], &self.sin[angles], self.is_interleaved, y);
     }

@@ -127,7 +127,7 @@ impl Activation {
         };
         let mut attributes = Attributes::new();
         for (name, value) in names.iter().zip(&self.params) {
-            attributes.set(*name, *value);
+            attributes.set(name, *value);
         }
         draft.then(graph, &operator, attributes, &[])
     }

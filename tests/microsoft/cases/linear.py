@@ -22,7 +22,6 @@ def dequantize(name, dtype, granules=(), real=F, has_zero=True, **attributes):
     return Case(name, "DequantizeLinear", [x, r.uniform(0.5, 2, granules).astype(real), *[zero][:has_zero]], **attributes)
 
 
-NIBBLES = [(TensorProto.INT4, [[-8, 7, 3], [0, 1, -1]]), F(0.5), (TensorProto.INT4, 2)]
 CASES = [
     quantize("quantize_linear", np.uint8),
     quantize("quantize_linear_axis", np.int8, (4,), axis=-1),
@@ -31,5 +30,4 @@ CASES = [
     dequantize("dequantize_linear", np.int8, (3,), axis=0),
     dequantize("dequantize_linear_uint16", np.uint16, real=np.float16),
     dequantize("dequantize_linear_int32", np.int32, has_zero=False),
-    Case("dequantize_linear_int4", "DequantizeLinear", NIBBLES),
 ]

@@ -192,7 +192,8 @@ fn with_bias(
     let (Some(all), Some(hidden)) = (known_length(graph, bias, 0), known_length(graph, qkv[0], 2)) else {
         return Ok(None);
     };
-    let parts = draft.split(graph, bias, 0, &[hidden, hidden, all - 2 * hidden])?;
+    let Some(rest) = hidden.checked_mul(2).and_then(|both| all.checked_sub(both)) else { return Ok(None) };
+    let parts = draft.split(graph, bias, 0, &[hidden, hidden, rest])?;
     let mut biased = qkv;
     let count = if is_query_alone { 1 } else { 3 };
     for (value, part) in biased.iter_mut().zip(parts).take(count) {
@@ -244,7 +245,9 @@ fn mask(
 /// to `[batch, position, head · feature]`.
 fn pack_heads(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     let mut names: Vec<&str> = draft.outputs.iter().map(String::as_str).collect();
-    names[0] = "";
+    if let Some(name) = names.first_mut() {
+        *name = "";
+    }
     let attributes = draft.operator.attributes.clone();
     let y = draft.named(graph, "Attention", attributes, &draft.inputs, &names)?;
     let by_head = y.first().copied();
@@ -263,7 +266,7 @@ fn join_present(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), I
     let attributes = draft.operator.attributes.clone();
     let outputs = draft.named(graph, "Attention", attributes, &draft.inputs, &[&name, "", ""])?;
     let mut halves = Vec::with_capacity(2);
-    for &half in &outputs[1..] {
+    for half in outputs.into_iter().skip(1) {
         halves.push(Some(draft.unsqueeze(graph, half, &[0])?));
     }
     draft.inputs = halves;
