@@ -23,9 +23,11 @@
 #![forbid(unsafe_code)]
 
 pub mod array;
+pub mod bisect;
 pub mod cli;
 pub mod cost;
 pub mod data;
+pub mod diff;
 mod model;
 pub mod onnx;
 pub mod verify;

@@ -87,6 +87,18 @@ impl<'a> Verifier<'a> {
         Ok(Verifier { original, sets: expected, tolerance, session_options, run_options })
     }
 
+    /// The same with another tolerance.
+    pub fn within(self, tolerance: Tolerance) -> Verifier<'a> {
+        Verifier { tolerance, ..self }
+    }
+
+    /// The first rewrite that changes the result, if all together change it.
+    pub fn culprit(&self, options: &OptimizeOptions) -> Option<Culprit> {
+        let mut graph = self.original.clone();
+        let report = optimize_with(&mut graph, options);
+        self.check(&graph).is_err().then(|| self.find(options, 0, report.rewrites.len()))
+    }
+
     /// How many sets of inputs there are.
     pub fn num_sets(&self) -> usize {
         self.sets.len()
@@ -182,6 +194,7 @@ fn run(session: &Session, set: &DataSet, options: &RunOptions) -> Result<Vec<(St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bisect::{data_of, site};
     use planish_ir::Attributes;
     use planish_ops::StandardRegistry;
     use planish_passes::{Patch, Rule};
@@ -209,6 +222,29 @@ mod tests {
             assert!(optimized.operators().all(|(_, o)| !o.is("Abs")));
             verifier.check(&optimized).unwrap();
         }
+    }
+
+    #[test]
+    fn a_wrong_rule_is_bisected_to_the_nodes_that_it_replaced() {
+        let text = "g (float[3] x) => (float[3] y) { a = Neg (x) i = Identity (a) b = Relu (i) y = Exp (b) }";
+        let graph = Graph::from_text(text, &StandardRegistry).unwrap();
+        let inputs = vec![("x".to_owned(), Tensor::vector(&[-1f32, 0.5, 2.0]).into())];
+        let set = DataSet { inputs, outputs: Vec::new() };
+        let options = OptimizeOptions { extra: vec![&WRONG], ..OptimizeOptions::default() };
+        let (session_options, run_options) = (SessionOptions::default(), RunOptions::default());
+        let verifier = Verifier::new(&graph, vec![set.clone()], session_options, run_options.clone()).unwrap();
+        let culprit = verifier.culprit(&options).unwrap();
+        assert_eq!(culprit.rule, "relu-is-abs");
+        let site = site(&graph, &options, culprit.number).unwrap().unwrap();
+        let operators = |graph: &Graph| graph.operators().map(|(_, o)| o.name.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (operators(&site.before), operators(&site.after)),
+            (vec!["Relu".to_owned()], vec!["Abs".to_owned()])
+        );
+        let data = data_of(&graph, &site, &set, &run_options).unwrap();
+        let verifier = Verifier::new(&site.before, vec![data], SessionOptions::default(), run_options).unwrap();
+        assert!(verifier.check(&site.after).is_err());
+        assert!(Verifier::culprit(&verifier, &OptimizeOptions::default()).is_none());
     }
 
     #[test]

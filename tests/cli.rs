@@ -200,6 +200,37 @@ fn optimize_writes_a_model_that_computes_the_same() {
 }
 
 #[test]
+fn bisect_finds_the_rewrite_that_rounds_differently() {
+    let out = temporary("cli_bisect");
+    let bisect = format!("bisect {MODEL} --data {DATA} -o {}", out.display());
+    let document = json(&bisect, 0);
+    assert_eq!((&document["ok"], &document["culprit"]), (&Value::Bool(true), &Value::Null));
+    let document = json(&format!("{bisect} --rtol 0 --atol 0"), 1);
+    assert_keys(&document["culprit"], "pass node rewrite difference");
+    assert_eq!(document["culprit"]["pass"], "fuse-conv-batch-norm");
+    let (before, after, data) = (out.join("before.onnx"), out.join("after.onnx"), out.join("data"));
+    let test = |model: &Path, code| {
+        assert_code(&format!("test {} {} --rtol 0 --atol 0 --no-optimize", model.display(), data.display()), code);
+    };
+    test(&before, 0);
+    test(&after, 1);
+    let operators = |model: &Path| json(&format!("inspect {}", model.display()), 0)["operators"].clone();
+    assert_eq!(operators(&before), serde_json::json!({"BatchNormalization": 1, "Conv": 1}));
+    assert_eq!(operators(&after), serde_json::json!({"Conv": 1}));
+}
+
+#[test]
+fn diff_tells_nodes_that_have_no_equal() {
+    assert_eq!(json(&format!("diff {MODEL} {MODEL}"), 0)["equal"], true);
+    let out = temporary("cli_diff.onnx");
+    assert_code(&format!("optimize {MODEL} -o {}", out.display()), 0);
+    let document = json(&format!("diff {MODEL} {}", out.display()), 1);
+    assert_keys(&document, "equal equal_nodes signature only_a only_b");
+    let only_a = document["only_a"].as_array().unwrap();
+    assert!(only_a.iter().any(|node| node["operator"] == "BatchNormalization"), "{document}");
+}
+
+#[test]
 fn ops_lists_what_can_run() {
     let document = json("ops", 0);
     let conv = document.as_array().unwrap().iter().find(|op| op["name"] == "Conv").expect("Conv is there");

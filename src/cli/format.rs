@@ -1,5 +1,6 @@
 //! Tables and numbers for people.
 
+use planish_ir::Dim;
 use std::io::IsTerminal;
 
 /// How a column is aligned.
@@ -67,6 +68,15 @@ pub fn shorten(text: &str, most: usize) -> String {
     let head: String = text.chars().take(most / 2).collect();
     let tail: String = text.chars().skip(count - (most - most / 2 - 1)).collect();
     format!("{head}…{tail}")
+}
+
+/// A number with its digits grouped, or a formula of symbols.
+pub fn formula(dim: &Dim) -> String {
+    match dim.as_known() {
+        Some(number) => grouped(u64::try_from(number).unwrap_or(0)),
+        None if dim.is_unknown() => "?".to_owned(),
+        None => dim.fmt_si(),
+    }
 }
 
 /// `12,345,678`.

@@ -2,7 +2,7 @@
 
 use super::args::{Common, print, print_json};
 use super::failure::Failure;
-use super::format::{Align, Table, bold, bytes, faint, grouped, red};
+use super::format::{Align, Table, bold, bytes, faint, formula, grouped, red};
 use crate::cost::{GraphCost, graph_cost};
 use crate::model::Model;
 use clap::Args;
@@ -129,14 +129,6 @@ fn number_or_formula(dim: &Dim) -> Json {
         Some(number) => json!(number),
         None if dim.is_unknown() => Json::Null,
         None => json!(dim.to_string()),
-    }
-}
-
-fn formula(dim: &Dim) -> String {
-    match dim.as_known() {
-        Some(number) => grouped(u64::try_from(number).unwrap_or(0)),
-        None if dim.is_unknown() => "?".to_owned(),
-        None => dim.fmt_si(),
     }
 }
 

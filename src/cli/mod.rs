@@ -4,8 +4,10 @@
 
 mod args;
 mod bench;
+mod bisect;
 mod check;
 mod compare;
+mod diff;
 mod failure;
 mod format;
 mod inspect;
@@ -39,6 +41,8 @@ enum Command {
     Bench(bench::Bench),
     Optimize(optimize::Optimize),
     Compare(compare::Compare),
+    Diff(diff::Diff),
+    Bisect(bisect::Bisect),
     Ops(ops::Ops),
 }
 
@@ -60,6 +64,8 @@ pub fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Optimize(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Diff(command) => command.run(),
+        Command::Bisect(command) => command.run(),
         Command::Ops(command) => command.run(),
     };
     match result {

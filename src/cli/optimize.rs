@@ -2,7 +2,7 @@
 
 use super::args::{Common, InputArgs, parse_bindings, print, print_json};
 use super::failure::Failure;
-use super::format::{Align, Table, bytes, grouped};
+use super::format::{Align, Table, bytes, formula};
 use crate::cost::graph_cost;
 use crate::onnx::ExportOptions;
 use crate::verify::{Culprit, Verified, Verifier, Verify};
@@ -57,8 +57,9 @@ pub struct Optimize {
     common: Common,
 }
 
+/// Who is to run a model.
 #[derive(Clone, Copy, ValueEnum)]
-enum For {
+pub enum For {
     /// Any runtime: standard operators only
     Standard,
     /// ONNX Runtime
@@ -117,11 +118,6 @@ impl Size {
     fn json(&self) -> serde_json::Value {
         let macs = self.macs.as_known().map_or_else(|| json!(self.macs.to_string()), |n| json!(n));
         json!({"nodes": self.nodes, "bytes": self.bytes, "macs": macs, "operators": self.operators})
-    }
-
-    fn macs_text(&self) -> String {
-        let known = self.macs.as_known().and_then(|n| u64::try_from(n).ok());
-        known.map_or_else(|| super::format::shorten(&self.macs.to_string(), 40), grouped)
     }
 }
 
@@ -245,7 +241,7 @@ impl Optimize {
         let mut table = Table::new(&[("", Align::Left), ("before", Align::Right), ("after", Align::Right)]);
         table.row(vec!["nodes".into(), before.nodes.to_string(), after.nodes.to_string()]);
         table.row(vec!["weights".into(), bytes(before.bytes), bytes(after.bytes)]);
-        table.row(vec!["MACs".into(), before.macs_text(), after.macs_text()]);
+        table.row(vec!["MACs".into(), formula(&before.macs), formula(&after.macs)]);
         let names: BTreeSet<&String> = before.operators.keys().chain(after.operators.keys()).collect();
         for name in names {
             let count = |size: &Size| size.operators.get(name).copied().unwrap_or(0);
