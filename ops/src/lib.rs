@@ -354,6 +354,8 @@ pub static OPERATORS: &[Entry] = &[
     entry::<optimizer::Momentum>(),
     entry::<recurrent::DynamicQuantizeLstm>(),
     entry::<microsoft::DynamicQuantizeMatMul>(),
+    entry::<microsoft::FusedConv>(),
+    entry::<microsoft::FusedGemm>(),
     entry::<microsoft::GatherBlockQuantized>(),
     entry::<attention::GroupQueryAttention>(),
     entry::<microsoft::Inverse>(),

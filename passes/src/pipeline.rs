@@ -10,11 +10,11 @@ use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
     attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
-    fold_shape_operands, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm, fuse_elementwise,
-    fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm, fuse_pad_conv, fuse_rms_norm, fuse_rotary, inline_bodies,
-    merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes,
-    merge_transposes, open_gemm, push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops,
-    remove_sequences,
+    fold_shape_operands, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm,
+    fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm, fuse_ort_activation,
+    fuse_pad_conv, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips, merge_equal_constants,
+    merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm, push_transposes,
+    remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -46,6 +46,7 @@ const CLEAN: Pass = Pass::Rules(
         &flatten_concats::RULE,
         &cancel_splits::JOINED,
         &cancel_splits::SPLIT,
+        &remove_zero_states::RULE,
         &remove_sequences::ELEMENT,
         &remove_sequences::JOINED,
         &remove_sequences::SPLIT,
@@ -75,9 +76,11 @@ const PIPELINE: &[Pass] = &[
             &fuse_gemm::NORM,
         ],
     ),
-    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_rms_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
-    // After the forms with scale and bias, of which the plain form is a part.
-    Pass::Rules("fuse-plain", &[&fuse_layer_norm::PLAIN, &fuse_rms_norm::PLAIN]),
+    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
+    // Each after the forms of which it is a part: a norm that subtracts no mean is the last of another.
+    Pass::Rules("fuse-plain-layer-norm", &[&fuse_layer_norm::PLAIN]),
+    Pass::Rules("fuse-rms-norm", &[&fuse_rms_norm::RULE]),
+    Pass::Rules("fuse-plain-rms-norm", &[&fuse_rms_norm::PLAIN]),
     Pass::Rules(
         "attention",
         &[&fuse_rotary::RULE, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
@@ -95,8 +98,18 @@ const FOR_PLANISH: &[Pass] = &[
     Pass::Rules("fuse-elementwise", &[&fuse_elementwise::RULE]),
 ];
 
-/// The lists, each run through until nothing changes before the next begins.
-const PHASES: [&[Pass]; 2] = [PIPELINE, FOR_PLANISH];
+/// What makes operators of ONNX Runtime's domain `com.microsoft`.
+const FOR_ORT: &[Pass] = &[
+    Pass::Rules(
+        "ort-products",
+        &[&fuse_dynamic_product::BIASED, &fuse_ort_activation::CONV, &fuse_ort_activation::GEMM],
+    ),
+    // After the forms with an activation or a bias, of which these are parts.
+    Pass::Rules("ort-plain-products", &[&fuse_dynamic_product::PLAIN, &fuse_ort_activation::SUM]),
+];
+
+/// The lists of all targets.
+const PHASES: [&[Pass]; 3] = [PIPELINE, FOR_PLANISH, FOR_ORT];
 
 /// Rounds after which the pipeline stops though the last changed something.
 const MAX_ROUNDS: usize = 6;
@@ -122,8 +135,13 @@ pub enum Target {
 }
 
 impl Target {
-    fn num_phases(self) -> usize {
-        if self == Target::Planish { PHASES.len() } else { 1 }
+    /// Which lists are run through, each until nothing changes before the next begins.
+    fn phases(self) -> &'static [usize] {
+        match self {
+            Target::Standard => &[0],
+            Target::Planish => &[0, 1],
+            Target::Ort => &[0, 2],
+        }
     }
 }
 
@@ -159,6 +177,12 @@ pub fn rule_names() -> Vec<&'static str> {
         }
     }
     names
+}
+
+/// Whether a rule makes operators of ONNX Runtime's domain.
+#[cfg(test)]
+pub(crate) fn is_for_ort(rule: &str) -> bool {
+    FOR_ORT.iter().any(|pass| matches!(pass, Pass::Rules(_, rules) if rules.iter().any(|r| r.name == rule)))
 }
 
 /// The rules of each pass of each phase, their patterns compiled once.
@@ -214,8 +238,9 @@ pub fn optimize_with(graph: &mut Graph, options: &OptimizeOptions) -> Report {
 /// The pipeline, pass by pass, for those who look at the graph in between.
 pub struct Optimizer {
     state: State,
-    num_phases: usize,
-    phase: usize,
+    phases: &'static [usize],
+    /// How many of them are done.
+    num_done: usize,
     next: usize,
     round: usize,
     /// How many rewrites there were when the round began.
@@ -241,30 +266,28 @@ impl Optimizer {
             is_enabled: Box::new(is_enabled),
         };
         let extra = RuleSet::new(&options.extra);
-        Optimizer { state, num_phases: options.target.num_phases(), phase: 0, next: 0, round: 0, begun_with: 0, extra }
+        Optimizer { state, phases: options.target.phases(), num_done: 0, next: 0, round: 0, begun_with: 0, extra }
     }
 
     /// Runs the next pass and tells its name; `None` when there is nothing left to do.
     pub fn step(&mut self, graph: &mut Graph) -> Option<&'static str> {
+        let mut phase = *self.phases.get(self.num_done)?;
         // Those of the caller's own come last of the first phase.
-        let num_passes = PHASES[self.phase].len() + usize::from(self.phase == 0);
+        let num_passes = PHASES[phase].len() + usize::from(self.num_done == 0);
         if self.next == num_passes {
             let has_changed = self.num_rewrites() > self.begun_with;
             self.round += 1;
             if !has_changed || self.round == MAX_ROUNDS {
-                (self.phase, self.round) = (self.phase + 1, 0);
-                if self.phase >= self.num_phases {
-                    self.phase -= 1;
-                    return None;
-                }
+                (self.num_done, self.round) = (self.num_done + 1, 0);
+                phase = *self.phases.get(self.num_done)?;
             }
             (self.next, self.begun_with) = (0, self.num_rewrites());
         }
         if self.state.is_spent() {
             return None;
         }
-        let (pass, rules) = match PHASES[self.phase].get(self.next) {
-            Some(pass) => (pass, compiled()[self.phase][self.next].as_ref()),
+        let (pass, rules) = match PHASES[phase].get(self.next) {
+            Some(pass) => (pass, compiled()[phase][self.next].as_ref()),
             None => (&EXTRA, Some(&self.extra)),
         };
         run_pass(graph, pass, rules, &mut self.state, 0);

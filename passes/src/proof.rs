@@ -2,7 +2,7 @@
 //! rule leaves a graph alone.
 
 use crate::driver::PROVENANCE_KEY;
-use crate::pipeline::{OptimizeOptions, Target, optimize_with};
+use crate::pipeline::{OptimizeOptions, Target, is_for_ort, optimize_with};
 use planish_ir::{Dim, EvalCx, Graph, Interpreter, Type, ValueId};
 use planish_ops::StandardRegistry;
 use planish_tensor::{DType, Shape, Tensor, Value};
@@ -88,12 +88,8 @@ impl Proof {
     }
 
     fn options(&self) -> OptimizeOptions {
-        OptimizeOptions {
-            only: self.rules.clone(),
-            explain: true,
-            target: Target::Planish,
-            ..OptimizeOptions::default()
-        }
+        let target = if self.rules.iter().any(|r| is_for_ort(r)) { Target::Ort } else { Target::Planish };
+        OptimizeOptions { only: self.rules.clone(), explain: true, target, ..OptimizeOptions::default() }
     }
 
     fn graph(&self) -> Graph {

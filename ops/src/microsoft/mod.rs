@@ -2,6 +2,7 @@
 //! upgrades. What they compute is what ONNX Runtime computes on a CPU.
 
 mod dynamic_quantize_matmul;
+mod fused;
 mod gather_block_quantized;
 mod inverse;
 mod matmul_integer_to_float;
@@ -13,6 +14,7 @@ mod scaled_product;
 mod tokenizer;
 
 pub use dynamic_quantize_matmul::DynamicQuantizeMatMul;
+pub use fused::{FusedConv, FusedGemm};
 pub use gather_block_quantized::GatherBlockQuantized;
 pub use inverse::Inverse;
 pub use matmul_integer_to_float::MatMulIntegerToFloat;
