@@ -43,7 +43,7 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let k = keys(cx, &mut patch, found["k"], &mut scale)?;
     check_shapes(cx, q, found["k"], v)?;
     must(cx.dtype(q).is_some() && cx.dtype(q) == cx.dtype(v) && cx.dtype(q) == cx.dtype(y), "dtypes differ")?;
-    let mask = mask(cx, &mut patch, found, product)?;
+    let mask = mask(cx, &mut patch, found, product)?.map(|mask| with_rows(cx, &mut patch, found, q, mask));
     let mut inputs = vec![q.into(), k, v.into()];
     inputs.extend(mask);
     let new = patch.operator("Attention", Attributes::new().with("scale", scale as f32), &inputs);
@@ -145,6 +145,26 @@ fn mask(cx: &Cx<'_>, patch: &mut Patch, found: &Match<'_>, product: ValueId) -> 
     }))
 }
 
+/// A mask with a row for each query: ONNX Runtime takes no mask whose one row goes for all of them.
+fn with_rows(cx: &Cx<'_>, patch: &mut Patch, found: &Match<'_>, q: ValueId, mask: Operand) -> Operand {
+    let rows = |shape: &[Dim]| shape.len().checked_sub(2).and_then(|row| shape.get(row)).cloned();
+    let Some(queries) = cx.shape(q).and_then(rows) else { return mask };
+    let parts = [found.get("mask"), found.get("condition")];
+    let has_rows = |part: ValueId| cx.shape(part).and_then(rows).is_some_and(|rows| rows.as_known() != Some(1));
+    if queries.as_known() == Some(1) || parts.into_iter().flatten().any(has_rows) {
+        return mask;
+    }
+    let shape = match queries.as_known() {
+        Some(known) => patch.ints(&[known, 1]),
+        None => {
+            let extent = patch.operator("Shape", Attributes::new().with("start", 2).with("end", 3), &[q.into()]);
+            let one = patch.ints(&[1]);
+            patch.operator("Concat", Attributes::new().with("axis", 0), &[extent, one])
+        }
+    };
+    patch.operator("Expand", Attributes::new(), &[mask, shape])
+}
+
 /// Whether a mask broadcasts to the scores without making them larger, and says itself what each key gets.
 fn reaches(cx: &Cx<'_>, mask: ValueId, scores: ValueId) -> bool {
     let (Some(mask), Some(scores)) = (cx.shape(mask), cx.shape(scores)) else { return false };
@@ -163,7 +183,7 @@ mod tests {
     fn text(nodes: &str) -> String {
         format!(
             "g (float[N, 4, S, 2] q, float[N, 4, T, 2] k, float[N, 4, T, 3] v, float[N, 1, S, T] m, bool[S, T] c, float[N, 2, T, 2] w, float[N, 4, 2, T] x) \
-             => (float[] y) <float half = {{0.5}}, float two = {{2}}, float zero = {{0}}, float low = {{-1e9}}, float minus = {{-10}}> {{ {nodes} }}"
+             => (float[] y) <float half = {{0.5}}, float two = {{2}}, float zero = {{0}}, float low = {{-1e9}}, float minus = {{-10}}, int64[1] third = {{2}}> {{ {nodes} }}"
         )
     }
 
@@ -204,6 +224,15 @@ mod tests {
         attends(
             &format!("{scores} a = Where (c, low, s) b = Add (a, m) w0 = Softmax (b) y = MatMul (w0, v)"),
             "y_where = Where (c, low, y_constant) y_add = Add (y_where, m) y = Attention (q, k, v, y_add) <scale: float = 0.5>",
+        );
+    }
+
+    #[test]
+    fn a_row_for_all_queries_is_repeated() {
+        attends(
+            "o = ReduceMax (m, third) t = Transpose <perm = [0, 1, 3, 2]> (k) p = MatMul (q, t) a = Add (p, o) w0 = Softmax (a) y = MatMul (w0, v)",
+            "o = ReduceMax (m, third) y_shape = Shape (q) <end: int = 3, start: int = 2> y_concat = Concat (y_shape, y_constant) <axis: int = 0> \
+             y_expand = Expand (o, y_concat) y = Attention (q, k, v, y_expand) <scale: float = 1.0>",
         );
     }
 
