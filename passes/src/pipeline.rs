@@ -63,6 +63,8 @@ const PIPELINE: &[Pass] = &[
     // Before fusions: a formula that exporters compute twice, such as x − mean(x), is then one value with two readers.
     merge_equal_nodes::PASS,
     merge_equal_shapes::PASS,
+    // Before factors go into weights: a half or a sixth is the last of a function's definition.
+    Pass::Rules("fuse-activations", &[&fuse_gelu::ERF, &fuse_gelu::TANH]),
     Pass::Rules(
         "weights",
         &[
@@ -76,7 +78,7 @@ const PIPELINE: &[Pass] = &[
             &fuse_gemm::NORM,
         ],
     ),
-    Pass::Rules("fuse", &[&fuse_layer_norm::RULE, &fuse_gelu::ERF, &fuse_gelu::TANH]),
+    Pass::Rules("fuse-layer-norm", &[&fuse_layer_norm::RULE]),
     // Each after the forms of which it is a part: a norm that subtracts no mean is the last of another.
     Pass::Rules("fuse-plain-layer-norm", &[&fuse_layer_norm::PLAIN]),
     Pass::Rules("fuse-rms-norm", &[&fuse_rms_norm::RULE]),

@@ -10,7 +10,11 @@ use planish_ir::{Attribute, ValueId};
 use planish_tensor::Tensor;
 
 /// Removes initial states that are zero.
-pub static RULE: Rule = Rule::on("remove-zero-states", &["LSTM", "GRU", "RNN"], rewrite);
+pub static RULE: Rule = Rule::matching(
+    "remove-zero-states",
+    "y = LSTM(x, ...) | GRU(x, ...) | RNN(x, ...) | com.microsoft.DynamicQuantizeLSTM(x, ...)",
+    rewrite,
+);
 
 /// The inputs that hold initial states.
 const STATES: [usize; 2] = [5, 6];
@@ -51,7 +55,8 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     must(is_found, No::SILENT)?;
     let mut patch = Patch::new();
     let outputs: Vec<ValueId> = cx.graph.node_outputs(id).collect();
-    let made = patch.operators(&operator.name, operator.attributes.clone(), &inputs, outputs.len());
+    let (domain, attributes) = (&operator.domain, operator.attributes.clone());
+    let made = patch.domain_operators(domain, &operator.name, attributes, &inputs, outputs.len());
     let pairs = outputs.into_iter().zip(made).filter(|&(output, _)| !cx.graph.value_name(output).is_empty());
     Ok(pairs.fold(patch, |patch, (output, new)| patch.replace(output, new)))
 }
