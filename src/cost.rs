@@ -26,8 +26,10 @@ pub struct NodeCost {
 pub struct GraphCost {
     /// Each operator node, in topological order.
     pub nodes: Vec<NodeCost>,
-    /// The sum of multiply-accumulate operations.
+    /// The sum of multiply-accumulate operations, as far as they are known.
     pub macs: Dim,
+    /// How many nodes take multiply-accumulate operations that are not known.
+    pub num_unknown_macs: usize,
     /// The sum of output bytes: activation memory if nothing were freed.
     pub activation_bytes: Dim,
     /// Elements and bytes of constants by dtype, each constant counted once.
@@ -49,8 +51,13 @@ impl GraphCost {
 /// The cost of `graph`, whose facts are inferred.
 pub fn graph_cost(graph: &Graph) -> GraphCost {
     let bodies = graph.bodies();
-    let mut cost =
-        GraphCost { nodes: Vec::new(), macs: Dim::known(0), activation_bytes: Dim::known(0), weights: BTreeMap::new() };
+    let mut cost = GraphCost {
+        nodes: Vec::new(),
+        macs: Dim::known(0),
+        num_unknown_macs: 0,
+        activation_bytes: Dim::known(0),
+        weights: BTreeMap::new(),
+    };
     for graph in std::iter::once(graph).chain(bodies.iter().map(AsRef::as_ref)) {
         for (_, node) in graph.nodes() {
             if let Some(tensor) = node.constant() {
@@ -62,6 +69,7 @@ pub fn graph_cost(graph: &Graph) -> GraphCost {
         for id in graph.topological_order().unwrap_or_default() {
             if let Some(node) = node_cost(graph, id) {
                 cost.macs = add_known(&cost.macs, &node.macs);
+                cost.num_unknown_macs += usize::from(node.macs.is_unknown());
                 cost.activation_bytes = add_known(&cost.activation_bytes, &node.output_bytes);
                 cost.nodes.push(node);
             }

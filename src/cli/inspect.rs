@@ -88,7 +88,7 @@ impl Inspect {
             "outputs": graph.outputs().iter().map(|o| slot(&o.name, &output_type(graph, o))).collect::<Vec<_>>(),
             "nodes": cost.nodes.len(), "operators": histogram(cost),
             "parameters": cost.num_parameters(), "weight_bytes": cost.weight_bytes(), "weights_by_type": by_dtype,
-            "macs": number_or_formula(&cost.macs), "activation_bytes": number_or_formula(&cost.activation_bytes),
+            "macs": number_or_formula(&cost.macs), "nodes_of_unknown_macs": cost.num_unknown_macs, "activation_bytes": number_or_formula(&cost.activation_bytes),
             "unsupported": unsupported(graph).iter().map(ToString::to_string).collect::<Vec<_>>(),
             "metadata": model.info.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             "warnings": model.warnings,
@@ -165,7 +165,11 @@ fn summary(model: &Model, cost: &GraphCost) -> String {
     line("opsets", format!("{}  (IR {})", opsets.join(", "), info.ir_version));
     line("nodes", grouped(cost.nodes.len() as u64));
     line("parameters", format!("{}  ({})", grouped(cost.num_parameters()), bytes(cost.weight_bytes())));
-    line("MACs", formula(&cost.macs));
+    let unknown = match cost.num_unknown_macs {
+        0 => String::new(),
+        n => faint(&format!("  and those of {n} node(s) whose shapes are not known")),
+    };
+    line("MACs", formula(&cost.macs) + &unknown);
     line("activations", format!("{} in all", size_formula(&cost.activation_bytes)));
     let mut slots = Table::new(&[("inputs", Align::Left), ("", Align::Left)]);
     graph.inputs().for_each(|v| slots.row(vec![graph.value_name(v).to_owned(), graph.fact(v).ty.to_string()]));

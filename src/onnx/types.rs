@@ -6,7 +6,7 @@ use crate::onnx::proto::{TensorShapeProto, TypeProto, type_proto};
 use crate::onnx::tensor::dtype_from_code;
 use planish_ir::{Dim, INTEGERS, STRING, Type};
 use planish_tensor::DType;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The deepest nesting of sequences, optionals and maps in one type.
 const MAX_TYPE_DEPTH: usize = 32;
@@ -20,12 +20,42 @@ pub fn type_from_proto(proto: &TypeProto) -> Result<Type, ImportError> {
 #[derive(Default)]
 pub struct TypeReader {
     dims: HashMap<String, Dim>,
+    /// Symbols that no file gave.
+    invented: HashSet<String>,
 }
+
+/// The longest name of a value that symbols are called after.
+const MAX_STEM_BYTES: usize = 64;
 
 impl TypeReader {
     /// The type that a message declares, as [`type_from_proto`] gives it.
     pub fn read(&mut self, proto: &TypeProto) -> Result<Type, ImportError> {
         self.read_nested(Some(proto), MAX_TYPE_DEPTH)
+    }
+
+    /// The type with a symbol for each dimension that it leaves open: `x.1` for axis 1 of a value x. What is computed from it
+    /// can then be told apart from other unknowns.
+    pub fn name_dims(&mut self, ty: Type, value: &str) -> Type {
+        let Type::Tensor { dtype, shape: Some(shape) } = ty else { return ty };
+        let mut stem: String = if value.len() <= MAX_STEM_BYTES { value } else { "" }
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
+        if !stem.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            stem.insert_str(0, "input");
+        }
+        let mut named = |(axis, dim): (usize, Dim)| {
+            if !dim.is_unknown() {
+                return dim;
+            }
+            let mut name = format!("{stem}.{axis}");
+            while self.dims.contains_key(&name) || !self.invented.insert(name.clone()) {
+                name.push('_');
+            }
+            Dim::symbol(&name)
+        };
+        let shape = shape.into_iter().enumerate().map(&mut named).collect();
+        Type::Tensor { dtype, shape: Some(shape) }
     }
 
     fn read_nested(&mut self, proto: Option<&TypeProto>, depth_left: usize) -> Result<Type, ImportError> {
@@ -107,6 +137,20 @@ fn write_dimension(dim: &Dim) -> Dimension {
 mod tests {
     use super::*;
     use planish_tensor::DType;
+
+    #[test]
+    fn open_dimensions_are_named_after_their_value() {
+        let mut reader = TypeReader::default();
+        let mut named = |name: &str| {
+            let open = Type::shaped(DType::F32, [Dim::unknown(), Dim::known(3), Dim::symbol("n")]);
+            reader.name_dims(open, name).to_string()
+        };
+        assert_eq!(named("x"), "float[x.0, 3, n]");
+        assert_eq!(named("a/b"), "float[a_b.0, 3, n]");
+        assert_eq!(named("a_b"), "float[a_b.0_, 3, n]");
+        assert_eq!(named("7"), "float[input7.0, 3, n]");
+        assert_eq!(Dim::parse("a_b.0_"), Dim::symbol("a_b.0_"));
+    }
 
     #[test]
     fn types_survive_a_round_trip() {

@@ -165,7 +165,12 @@ impl<'a> Importer<'a> {
     }
 
     fn input(&mut self, input: &'a ValueInfoProto) -> Result<(), ImportError> {
-        let declared = self.declared_type(input)?;
+        let mut declared = self.declared_type(input)?;
+        // The extents of what a body reads may change from call to call.
+        let is_of_model = self.frames.len() == 1;
+        if is_of_model {
+            declared = self.types.name_dims(declared, &input.name);
+        }
         let value = self.builder().graph.add_input(&input.name, declared)?;
         self.source(&input.name, value, &input.doc_string, &input.metadata_props)
     }
