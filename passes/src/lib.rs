@@ -39,6 +39,7 @@ mod fuse_gemm;
 mod fuse_layer_norm;
 mod fuse_ort_activation;
 mod fuse_pad_conv;
+mod fuse_quantized_product;
 mod fuse_rms_norm;
 mod fuse_rotary;
 mod inline_bodies;

@@ -12,9 +12,9 @@ use crate::{
     attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
     fold_shape_operands, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm,
     fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm, fuse_ort_activation,
-    fuse_pad_conv, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips, merge_equal_constants,
-    merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm, push_transposes,
-    remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
+    fuse_pad_conv, fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips,
+    merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm,
+    push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -100,11 +100,16 @@ const FOR_PLANISH: &[Pass] = &[
     Pass::Rules("fuse-elementwise", &[&fuse_elementwise::RULE]),
 ];
 
-/// What makes operators of ONNX Runtime's domain `com.microsoft`.
+/// What ONNX Runtime has kernels for: operators of its domain `com.microsoft`, and those on quantized tensors.
 const FOR_ORT: &[Pass] = &[
     Pass::Rules(
         "ort-products",
-        &[&fuse_dynamic_product::BIASED, &fuse_ort_activation::CONV, &fuse_ort_activation::GEMM],
+        &[
+            &fuse_dynamic_product::BIASED,
+            &fuse_ort_activation::CONV,
+            &fuse_ort_activation::GEMM,
+            &fuse_quantized_product::RULE,
+        ],
     ),
     // After the forms with an activation or a bias, of which these are parts.
     Pass::Rules("ort-plain-products", &[&fuse_dynamic_product::PLAIN, &fuse_ort_activation::SUM]),
