@@ -18,6 +18,11 @@ def skip(name, simplified=False, skip_shape=(2, 3, 4), beta=True, bias=False, wa
     return Case(name, operator, inputs, [True, False, False, True] if wants_sum else 1, **attributes)
 
 
+def simplified(name, shape, outputs=1, **attributes):
+    r = rng(name)
+    return Case(name, "SimplifiedLayerNormalization", [f32(r, 2, 3, 4), f32(r, *shape)], outputs, domain="", **attributes)
+
+
 def embed(name, segments=True, mask=False, ids=False, outputs=2, **attributes):
     r = rng(name)
     words = lambda most: r.integers(0, most, (2, 3)).astype(np.int32)
@@ -47,6 +52,8 @@ CASES = [
     skip("skip_layer_normalization_rank_2", skip_shape=(3, 4)),
     skip("skip_simplified_layer_normalization", simplified=True, wants_sum=True),
     skip("skip_simplified_layer_normalization_bias", simplified=True, bias=True, epsilon=0.2),
+    simplified("simplified_layer_normalization", (4,)),
+    simplified("simplified_layer_normalization_axis", (3, 4), axis=1, epsilon=0.1),
     embed("embed_layer_normalization"),
     embed("embed_layer_normalization_mask", mask=True),
     embed("embed_layer_normalization_plain", segments=False, ids=True, outputs=[True, False, True]),

@@ -42,7 +42,7 @@ def where():
     r = rng("qlinear_where")
     condition = r.integers(0, 2, (4, 1)).astype(bool)
     operands = [codes(r, (4, 5)), *scale_and_zero(r), codes(r, (5,)), *scale_and_zero(r)]
-    return Case("qlinear_where", "QLinearWhere", [condition, *operands, *map(Constant, scale_and_zero(r))])
+    return Case("qlinear_where", "QLinearWhere", [condition, *operands, *scale_and_zero(r)])
 
 
 def conv():

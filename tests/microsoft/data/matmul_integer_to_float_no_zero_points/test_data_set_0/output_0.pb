@@ -1,0 +1,1 @@
+By0JxÖQ¦A^û»A~#ÐAï{—A®BBÔå:B}CBÐç.B?GÎA §'B„BoóBØŒËAb%ãA³¡Bx"BƒB;µ¬AåîÇAAæA0BVÎ°AhæBþ¦§A ÿÅA	¾%BªBv‡°At[ÛA¤WØA
