@@ -57,6 +57,7 @@ mod remove_neutral_elements;
 mod remove_noops;
 mod remove_sequences;
 mod remove_zero_states;
+mod sum_equal_weights;
 
 pub use driver::PROVENANCE_KEY;
 pub use explain::{Missed, PassReport, Report, Rewrite};

@@ -15,6 +15,7 @@ use crate::{
     fuse_pad_conv, fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips,
     merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm,
     push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
+    sum_equal_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -57,6 +58,8 @@ const CLEAN: Pass = Pass::Rules(
 const PIPELINE: &[Pass] = &[
     // First, so that nothing is done for nodes that nobody needs.
     remove_dead_nodes::PASS,
+    // Before folding, which makes constants of small matrices of ones.
+    Pass::Rules("sums", &[&sum_equal_weights::RULE]),
     CLEAN,
     // Before nodes are merged: nodes that read equal constants are equal only once these are one.
     merge_equal_constants::PASS,
