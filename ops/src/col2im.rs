@@ -8,10 +8,13 @@ use crate::Define;
 use crate::dtypes::{Number, for_numeric};
 use crate::symbolic::{elements, expect_rank};
 use planish_ir::{
-    AttributeError, AttributeKind, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NUMERIC, NodeView, Op, OpError,
-    Outputs, Schema, arg, optional,
+    AttributeError, AttributeKind, BOOL, COMPLEX, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NUMERIC,
+    NodeView, Op, OpError, Outputs, Schema, Types, arg, optional,
 };
-use planish_tensor::{Shape, Tensor};
+use planish_tensor::{Complex64, Complex128, DType, Element, Shape, Tensor};
+
+/// What is added up: of bools, whether any is true.
+const ADDED: Types = NUMERIC.or(BOOL).or(COMPLEX);
 
 /// `Col2Im`.
 #[derive(Debug)]
@@ -32,8 +35,8 @@ fn extents(node: &NodeView<'_>, name: &str, least: usize) -> Result<Option<Vec<u
 
 impl Define for Col2Im {
     const SCHEMA: Schema = Schema::new("Col2Im", 18)
-        .inputs(&[arg("input", NUMERIC).var("T"), arg("image_shape", INT64), arg("block_shape", INT64)])
-        .outputs(&[arg("output", NUMERIC).var("T")])
+        .inputs(&[arg("input", ADDED).var("T"), arg("image_shape", INT64), arg("block_shape", INT64)])
+        .outputs(&[arg("output", ADDED).var("T")])
         .attributes(&[
             optional("dilations", AttributeKind::Ints),
             optional("pads", AttributeKind::Ints),
@@ -85,7 +88,13 @@ impl Op for Col2Im {
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let x = inputs.tensor(0)?;
         let axes = self.axes(&Shape::from_i64(inputs.slice(1)?)?, &Shape::from_i64(inputs.slice(2)?)?)?;
-        for_numeric!(x.dtype(), T => Ok(fold::<T>(cx, x, &axes)?.into()))
+        let y = match x.dtype() {
+            DType::Bool => fold(cx, x, &axes, |a: bool, b| a || b),
+            DType::Complex64 => fold(cx, x, &axes, |a: Complex64, b| Complex64 { re: a.re + b.re, im: a.im + b.im }),
+            DType::Complex128 => fold(cx, x, &axes, |a: Complex128, b| Complex128 { re: a.re + b.re, im: a.im + b.im }),
+            dtype => for_numeric!(dtype, T => fold::<T>(cx, x, &axes, Number::add)),
+        };
+        y.map(Outputs::from)
     }
 }
 
@@ -111,7 +120,12 @@ impl Col2Im {
     }
 }
 
-fn fold<T: Number>(cx: &EvalCx<'_>, x: &Tensor, axes: &[SpatialAxis]) -> Result<Tensor, OpError> {
+fn fold<T: Element>(
+    cx: &EvalCx<'_>,
+    x: &Tensor,
+    axes: &[SpatialAxis],
+    sum: impl Fn(T, T) -> T,
+) -> Result<Tensor, OpError> {
     let product = |of: fn(&SpatialAxis) -> usize| axes.iter().try_fold(1usize, |n, axis| n.checked_mul(of(axis)));
     let (block, count) = (product(|axis| axis.block), product(|axis| axis.count));
     let (&[n, rows, columns], Some(block), Some(count)) = (x.shape().dims(), block, count) else {
@@ -131,7 +145,7 @@ fn fold<T: Number>(cx: &EvalCx<'_>, x: &Tensor, axes: &[SpatialAxis]) -> Result<
         for (l, &element) in elements.iter().enumerate() {
             if let Some(place) = place(axes, l, k) {
                 let y = &mut y[image * pixels + place];
-                *y = y.add(element);
+                *y = sum(*y, element);
             }
         }
     }
@@ -154,6 +168,20 @@ fn place(axes: &[SpatialAxis], mut l: usize, mut k: usize) -> Option<usize> {
 mod tests {
     use crate::testing::{eval, tensor};
     use planish_ir::Attributes;
+    use planish_tensor::{Complex64, Element};
+
+    #[test]
+    fn bools_and_complex_numbers_are_added_too() {
+        fn line<T: Element>(elements: &[T]) -> Vec<T> {
+            let x = tensor(&[1, 2, 2], elements);
+            let shapes = [3i64, 2].map(|extent| tensor(&[1], &[extent]));
+            let [image, block] = shapes;
+            eval("Col2Im", Attributes::new(), &[x, image, block]).unwrap().as_slice().unwrap().to_vec()
+        }
+        assert_eq!(line(&[false, false, true, false]), [false, true, false]);
+        let complex = |re: f32| Complex64 { re, im: -re };
+        assert_eq!(line(&[1.0, 2.0, 3.0, 4.0].map(complex)), [1.0, 5.0, 4.0].map(complex));
+    }
 
     #[test]
     fn blocks_are_added_where_they_were() {

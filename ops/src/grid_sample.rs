@@ -13,16 +13,16 @@ use crate::half::{for_real, widened};
 use crate::symbolic::unify;
 use num_traits::Float;
 use planish_ir::{
-    AttributeError, BOOL, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NUMERIC, NodeView, Op, OpError,
-    Outputs, Schema, Types, arg, int, string,
+    AttributeError, BOOL, COMPLEX, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, NUMERIC, NodeView, Op,
+    OpError, Outputs, STRING, Schema, Types, arg, int, string,
 };
-use planish_tensor::{DType, Shape, Tensor, Value};
+use planish_tensor::{Complex64, Complex128, DType, Element, Shape, Tensor, Value};
 use smallvec::SmallVec;
 
 /// The most spatial axes: interpolation between neighbours along all of them takes exponentially many.
 const MAX_AXES: usize = 6;
 /// What is sampled.
-const SAMPLED: Types = NUMERIC.or(BOOL);
+const SAMPLED: Types = NUMERIC.or(BOOL).or(COMPLEX).or(STRING);
 /// The steepness of cubic interpolation.
 const CUBIC_A: f64 = -0.75;
 
@@ -80,31 +80,96 @@ impl Op for GridSample {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
-        let dtype = inputs.tensor(0)?.dtype();
-        if !FLOATS.contains(dtype) {
-            return self.eval_whole(cx, inputs, dtype);
-        }
-        widened(cx, inputs, &[dtype], |cx, inputs| {
-            let (x, grid) = (inputs.tensor(0)?, inputs.tensor(1)?);
-            for_real!(x.dtype(), T => {
-                for_dtypes!(grid.dtype(), G => Ok(self.sample::<T, G>(cx, x, grid)?.into()), [F32 = f32, F64 = f64])
-            })
-        })
+        let (x, grid) = (inputs.tensor(0)?, inputs.tensor(1)?);
+        let y = match x.dtype() {
+            DType::String => self.eval_strings(cx, x, grid),
+            DType::Complex64 => self.eval_complex::<Complex64>(cx, x, grid),
+            DType::Complex128 => self.eval_complex::<Complex128>(cx, x, grid),
+            dtype if FLOATS.contains(dtype) => self.eval_real(cx, x.clone(), grid),
+            _ => self.eval_whole(cx, x, grid),
+        };
+        y.map(Outputs::from)
     }
 }
+
+/// A complex number and its parts.
+trait Complex: Element {
+    /// What a part is.
+    type Part: Number + Float;
+    /// The real part and the imaginary one.
+    fn parts(self) -> [Self::Part; 2];
+    /// The number of these parts.
+    fn of(parts: [Self::Part; 2]) -> Self;
+}
+
+macro_rules! complex {
+    ($($number:ident of $part:ty),*) => {$(
+        impl Complex for $number {
+            type Part = $part;
+            fn parts(self) -> [$part; 2] {
+                [self.re, self.im]
+            }
+            fn of([re, im]: [$part; 2]) -> Self {
+                $number { re, im }
+            }
+        }
+    )*};
+}
+
+complex!(Complex64 of f32, Complex128 of f64);
 
 /// What is read along one axis: elements, those outside left out, and their weights.
 type Taps<T> = SmallVec<[(usize, T); 4]>;
 
 impl GridSample {
     /// Elements that are whole numbers or bools are sampled as `double`, and fractions of results dropped.
-    fn eval_whole(&self, cx: &mut EvalCx<'_>, mut inputs: Inputs, dtype: DType) -> Result<Outputs, OpError> {
-        let x = cast(cx, inputs.take_tensor(0)?, DType::F64, Rounding::new(true))?;
-        let grid = inputs.take_tensor(1)?;
-        let mut y = self.eval(cx, Inputs::new([Some(x.into()), Some(grid.into())]))?.into_values();
-        let y = y.pop().flatten().and_then(Value::into_tensor);
-        let y = y.ok_or_else(|| OpError::Internal("sampling gave no tensor".to_owned()))?;
-        Ok(cast(cx, y, dtype, Rounding::new(true))?.into())
+    fn eval_whole(&self, cx: &mut EvalCx<'_>, x: &Tensor, grid: &Tensor) -> Result<Tensor, OpError> {
+        let numbers = cast(cx, x.clone(), DType::F64, Rounding::new(true))?;
+        let y = self.eval_real(cx, numbers, grid)?;
+        Ok(cast(cx, y, x.dtype(), Rounding::new(true))?)
+    }
+
+    /// Real and imaginary parts are sampled one after the other.
+    fn eval_complex<C: Complex>(&self, cx: &mut EvalCx<'_>, x: &Tensor, grid: &Tensor) -> Result<Tensor, OpError> {
+        let numbers = x.as_slice::<C>()?;
+        let mut parts = [Tensor::scalar(C::Part::ZERO), Tensor::scalar(C::Part::ZERO)];
+        for (i, part) in parts.iter_mut().enumerate() {
+            let mut of_x = cx.uninit::<C::Part>(x.shape().clone())?;
+            of_x.iter_mut().zip(numbers).for_each(|(part, number)| *part = number.parts()[i]);
+            *part = self.eval_real(cx, of_x.freeze(), grid)?;
+        }
+        let mut y = cx.uninit::<C>(parts[0].shape().clone())?;
+        let [re, im] = [parts[0].as_slice()?, parts[1].as_slice()?];
+        y.iter_mut().zip(re.iter().zip(im)).for_each(|(y, (&re, &im))| *y = C::of([re, im]));
+        Ok(y.freeze())
+    }
+
+    /// Strings can be picked, not mixed: their places, counted from 1, are sampled, and 0 is the empty string.
+    fn eval_strings(&self, cx: &mut EvalCx<'_>, x: &Tensor, grid: &Tensor) -> Result<Tensor, OpError> {
+        if self.mode != Mode::Nearest {
+            return Err(OpError::unsupported("interpolation of strings"));
+        }
+        let mut places = cx.uninit::<f64>(x.shape().clone())?;
+        places.iter_mut().enumerate().for_each(|(i, place)| *place = (i + 1) as f64);
+        let picked = self.eval_real(cx, places.freeze(), grid)?;
+        let strings = x.as_strings()?;
+        let pick =
+            |&place: &f64| (place as usize).checked_sub(1).and_then(|i| strings.get(i)).cloned().unwrap_or_default();
+        let y = picked.as_slice::<f64>()?.iter().map(pick).collect();
+        Ok(Tensor::from_strings(picked.shape().clone(), y)?)
+    }
+
+    fn eval_real(&self, cx: &mut EvalCx<'_>, x: Tensor, grid: &Tensor) -> Result<Tensor, OpError> {
+        let dtype = x.dtype();
+        let inputs = Inputs::new([Some(x.into()), Some(grid.clone().into())]);
+        let y = widened(cx, inputs, &[dtype], |cx, inputs| {
+            let (x, grid) = (inputs.tensor(0)?, inputs.tensor(1)?);
+            for_real!(x.dtype(), T => {
+                for_dtypes!(grid.dtype(), G => Ok(self.sample::<T, G>(cx, x, grid)?.into()), [F32 = f32, F64 = f64])
+            })
+        })?;
+        let y = y.into_values().pop().flatten().and_then(Value::into_tensor);
+        y.ok_or_else(|| OpError::Internal("sampling gave no tensor".to_owned()))
     }
 
     fn sample<T: Number + Float, G: Number>(
@@ -248,6 +313,22 @@ mod tests {
         let attributes = Attributes::new().with("mode", "nearest");
         let y = eval("GridSample", attributes, &[tensor(&[1, 1, 1, 3], &[true, false, true]), grid]).unwrap();
         assert_eq!(y, tensor(&[1, 1, 1, 2], &[false, true]));
+    }
+
+    #[test]
+    fn complex_numbers_and_strings_are_sampled() {
+        let grid = tensor(&[1, 1, 3, 2], &[0f32, 0., -0.5, 0., 9., 0.]);
+        let complex = |re: f64, im: f64| Complex128 { re, im };
+        let x = tensor(&[1, 1, 1, 3], &[complex(1.0, 0.0), complex(2.0, 6.0), complex(3.0, 8.0)]);
+        let y = eval("GridSample", Attributes::new(), &[x, grid.clone()]).unwrap();
+        let expected = [complex(2.0, 6.0), complex(1.25, 0.0 + 0.25 * 6.0), complex(0.0, 0.0)];
+        assert_eq!(y, tensor(&[1, 1, 1, 3], &expected));
+        let shape = Shape::new(&[1, 1, 1, 3]).unwrap();
+        let words = Tensor::from_strings(shape, ["a", "b", "c"].map(str::to_owned).to_vec()).unwrap();
+        let nearest = Attributes::new().with("mode", "nearest");
+        let y = eval("GridSample", nearest, &[words.clone(), grid.clone()]).unwrap();
+        assert_eq!(y.as_strings().unwrap(), ["b", "a", ""]);
+        assert!(eval("GridSample", Attributes::new(), &[words, grid]).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Opsets: 11; 27 adds `float16`, `bfloat16` and `stash_type`, the precision that these compute in.
 
 use crate::Define;
-use crate::dtypes::{Number, for_dtypes};
+use crate::dtypes::{Number, for_dtypes, for_float};
 use planish_ir::{
     AttributeError, Dim, EvalCx, FLOATS, Fact, Facts, InferError, Inputs, MAX_TRACKED_CONTENTS, NodeView, Op, OpError,
     Outputs, Schema, Types, arg, int,
@@ -37,6 +37,11 @@ impl Define for Range {
 impl Op for Range {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
         let dtype = (0..3).find_map(|i| x.dtype(i));
+        if let (Some(start), Some(limit), Some(delta)) = (float(x, 0), float(x, 1), float(x, 2)) {
+            let count = float_count(start, limit, delta).map_err(|e| InferError(e.to_string()))?;
+            let length = i64::try_from(count).map_or_else(|_| Dim::unknown(), Dim::known);
+            return Ok(vec![Fact::shaped(dtype, vec![length])]);
+        }
         let one = |i: usize| x.elements(i).filter(|e| e.len() == 1).map(|mut e| e.remove(0));
         let (Some(start), Some(limit), Some(delta)) = (one(0), one(1), one(2)) else {
             return Ok(vec![Fact::shaped(dtype, vec![Dim::unknown()])]);
@@ -96,13 +101,28 @@ fn integers<T: Number + Into<i64> + TryFrom<i64>>(cx: &EvalCx<'_>, inputs: &Inpu
 
 fn floats<T: Number>(cx: &EvalCx<'_>, inputs: &Inputs, at: impl Fn(T, T, usize) -> T) -> Result<Tensor, OpError> {
     let (start, limit, delta) = (inputs.scalar::<T>(0)?, inputs.scalar::<T>(1)?, inputs.scalar::<T>(2)?);
-    let count = (limit.to_f64() - start.to_f64()) / delta.to_f64();
+    let count = float_count(start.to_f64(), limit.to_f64(), delta.to_f64())?;
+    let mut y = cx.uninit::<T>(Shape::new(&[count])?)?;
+    y.iter_mut().enumerate().for_each(|(i, y)| *y = at(start, delta, i));
+    Ok(y.freeze())
+}
+
+/// How many numbers there are from `start` on before `limit`.
+fn float_count(start: f64, limit: f64, delta: f64) -> Result<usize, OpError> {
+    let count = (limit - start) / delta;
     if count.is_nan() || count == f64::INFINITY {
         return Err(OpError::invalid(format!("no range goes from {start:?} to {limit:?} by {delta:?}")));
     }
-    let mut y = cx.uninit::<T>(Shape::new(&[count.ceil().max(0.0) as usize])?)?;
-    y.iter_mut().enumerate().for_each(|(i, y)| *y = at(start, delta, i));
-    Ok(y.freeze())
+    Ok(count.ceil().max(0.0) as usize)
+}
+
+/// The number that input `index` is, if it is a constant of a float type.
+fn float(x: &Facts<'_>, index: usize) -> Option<f64> {
+    fn first<T: Number>(x: &Tensor) -> Result<Option<f64>, OpError> {
+        Ok(x.as_slice::<T>()?.first().map(|v| v.to_f64()))
+    }
+    let x = x.constant(index).filter(|x| x.num_elements() == 1)?;
+    for_float!(x.dtype(), T => first::<T>(x)).ok().flatten()
 }
 
 #[cfg(test)]
@@ -144,5 +164,8 @@ mod tests {
         assert_eq!(y, Fact::shaped(Some(DType::I64), vec![Dim::symbol("seq")]));
         let y = infer("Range", Attributes::new(), &[scalar("s"), scalar("s + 3"), scalar("2")]).unwrap();
         assert_eq!(y, elements("s, s + 2"));
+        let numbers = [0f32, 1.0, 0.3].map(|v| Fact::constant(tensor(&[], &[v])));
+        let y = infer("Range", Attributes::new(), &numbers).unwrap();
+        assert_eq!(y, Fact::shaped(Some(DType::F32), vec![Dim::known(4)]));
     }
 }

@@ -199,6 +199,20 @@ impl Resize {
         axes.iter().zip(lengths).zip(ratios.clone()).zip(roi).map(plan).collect()
     }
 
+    /// The lengths that axes get where `sizes` are asked for, unknown if they depend on unknown lengths.
+    fn fitted(&self, shape: &[Dim], axes: &[usize], sizes: Vec<Dim>) -> Vec<Dim> {
+        if self.policy == Policy::Stretch {
+            return sizes;
+        }
+        let known =
+            |dims: &[Dim]| dims.iter().map(|dim| usize::try_from(dim.as_known()?).ok()).collect::<Option<Vec<_>>>();
+        let lengths = known(shape).and_then(|dims| Shape::new(&dims).ok()).zip(known(&sizes));
+        let Some((shape, lengths)) = lengths else { return sizes.iter().map(|_| Dim::unknown()).collect() };
+        let plans = self.plan_sizes(&shape, axes, &lengths, &vec![(0.0, 1.0); axes.len()]);
+        let length = |plan: &AxisPlan| i64::try_from(plan.length).map_or_else(|_| Dim::unknown(), Dim::known);
+        plans.iter().map(length).collect()
+    }
+
     fn roi(&self, inputs: &Inputs, axes: usize) -> Result<Vec<(f64, f64)>, OpError> {
         if self.mapping != Mapping::TfCropAndResize {
             return Ok(vec![(0.0, 1.0); axes]);
@@ -321,7 +335,7 @@ impl Op for Resize {
         let mut dims = shape.to_vec();
         axes.iter().for_each(|&axis| dims[axis] = Dim::unknown());
         let scales = x.constant(2).and_then(|t| t.as_slice::<f32>().ok()).filter(|s| s.len() == axes.len());
-        let sizes = x.elements(3).filter(|s| s.len() == axes.len() && self.policy == Policy::Stretch);
+        let sizes = x.elements(3).filter(|s| s.len() == axes.len()).map(|sizes| self.fitted(shape, &axes, sizes));
         for (i, &axis) in axes.iter().enumerate() {
             if let Some(scales) = scales {
                 dims[axis] = scaled(&shape[axis], scales[i]);
@@ -502,15 +516,27 @@ impl Movement for Nearest {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{eval_all, tensor};
-    use planish_ir::Attributes;
-    use planish_tensor::Tensor;
+    use crate::testing::{elements, eval_all, infer, tensor};
+    use planish_ir::{Attributes, Dim, Fact};
+    use planish_tensor::{DType, Tensor};
 
     fn resize(attributes: Attributes, x: Tensor, scales: &[f32], sizes: &[i64]) -> Vec<f32> {
         let scales = (!scales.is_empty()).then(|| tensor(&[scales.len()], scales));
         let sizes = (!sizes.is_empty()).then(|| tensor(&[sizes.len()], sizes));
         let y = eval_all("", "Resize", attributes, &[Some(x), None, scales, sizes], 1).unwrap();
         y[0].as_slice::<f32>().unwrap().to_vec()
+    }
+
+    #[test]
+    fn kept_aspects_have_known_lengths() {
+        let image = Fact::shaped(Some(DType::F32), [3, 40, 20].map(Dim::known).to_vec());
+        let absent = Fact::constant(tensor(&[0], &[0f32; 0]));
+        let given = [image, absent.clone(), absent, elements("30, 10")];
+        for (policy, lengths) in [("not_larger", [20, 10]), ("not_smaller", [30, 15])] {
+            let attributes = Attributes::new().with("axes", vec![1i64, 2]).with("keep_aspect_ratio_policy", policy);
+            let y = infer("Resize", attributes, &given).unwrap();
+            assert_eq!(y, Fact::shaped(Some(DType::F32), [3, lengths[0], lengths[1]].map(Dim::known).to_vec()));
+        }
     }
 
     #[test]

@@ -59,8 +59,10 @@ impl Op for QLinearMatMul {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
-        if FLOAT8.contains(inputs.tensor(0)?.dtype()) {
-            return eval_floats(cx, &inputs);
+        for index in [0, 3, 7] {
+            if inputs.has(index) && FLOAT8.contains(inputs.tensor(index)?.dtype()) {
+                return eval_floats(cx, &inputs);
+            }
         }
         let a = Codes { codes: inputs.tensor(0)?, zero: Some(inputs.tensor(2)?) };
         let b = match &self.weights {
@@ -83,7 +85,8 @@ impl Op for QLinearMatMul {
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
         let constant = |index: usize| constants.get(index).copied().flatten();
         let (Some(codes), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
-        if !BYTES.contains(codes.dtype()) {
+        let are_bytes = |index| constant(index).is_some_and(|zero| BYTES.contains(zero.dtype()));
+        if !(are_bytes(2) && are_bytes(5) && are_bytes(7)) {
             return Ok(None);
         }
         let Some(weights) = pack(cx, Codes { codes, zero: Some(zero) })? else { return Ok(None) };
@@ -91,7 +94,7 @@ impl Op for QLinearMatMul {
     }
 }
 
-/// Operands of 8-bit floats: dequantized, multiplied as `float`, quantized.
+/// Operands or a result of 8-bit floats: all is dequantized, multiplied as `float`, quantized.
 fn eval_floats(cx: &mut EvalCx<'_>, inputs: &Inputs) -> Result<Outputs, OpError> {
     let scaled = |cx: &mut EvalCx<'_>, op: &dyn Op, x: &Tensor, scale: usize| -> Result<Tensor, OpError> {
         let scale_values = as_floats(cx, inputs.tensor(scale)?)?;

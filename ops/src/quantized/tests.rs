@@ -293,4 +293,19 @@ fn products_of_eight_bit_floats_are_computed_as_floats() {
         ],
     );
     assert_eq!(y.unwrap(), float8(&[2, 1], &[16., 20.]));
+    let one = Tensor::scalar(1f32);
+    let inputs = [
+        tensor(&[1, 2], &[3u8, 5]),
+        one.clone(),
+        Tensor::scalar(1u8),
+        tensor(&[2, 1], &[2i8, 1]),
+        Tensor::scalar(0.5f32),
+        Tensor::scalar(0i8),
+        one,
+        zero(),
+    ]
+    .map(Some);
+    let y = eval_all("", "QLinearMatMul", Attributes::new(), &inputs, 1).unwrap();
+    assert_eq!(y, [float8(&[1, 1], &[4.])]);
+    assert_eq!(eval_prepared("QLinearMatMul", Attributes::new(), &inputs), y);
 }
