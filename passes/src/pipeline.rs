@@ -10,12 +10,12 @@ use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
     attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
-    fold_shape_operands, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm,
-    fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_layer_norm, fuse_ort_activation,
-    fuse_pad_conv, fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips,
-    merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm,
-    push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
-    sum_equal_weights,
+    fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm,
+    fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm,
+    fuse_ort_activation, fuse_pad_conv, fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts,
+    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes,
+    open_gemm, push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences,
+    remove_zero_states, sum_equal_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -67,7 +67,19 @@ const PIPELINE: &[Pass] = &[
     merge_equal_nodes::PASS,
     merge_equal_shapes::PASS,
     // Before factors go into weights: a half or a sixth is the last of a function's definition.
-    Pass::Rules("fuse-activations", &[&fuse_gelu::ERF, &fuse_gelu::TANH]),
+    Pass::Rules(
+        "fuse-activations",
+        &[
+            &fuse_gelu::ERF,
+            &fuse_gelu::TANH,
+            &fuse_activations::SWISH,
+            &fuse_activations::HARD_SIGMOID,
+            &fuse_activations::HARD_SWISH,
+            &fuse_activations::HARD_SWISH_OF_SIGMOID,
+            &fuse_activations::MISH,
+            &fuse_activations::SOFTMAX,
+        ],
+    ),
     Pass::Rules(
         "weights",
         &[
@@ -81,7 +93,7 @@ const PIPELINE: &[Pass] = &[
             &fuse_gemm::NORM,
         ],
     ),
-    Pass::Rules("fuse-layer-norm", &[&fuse_layer_norm::RULE]),
+    Pass::Rules("fuse-layer-norm", &[&fuse_layer_norm::RULE, &fuse_group_norm::RULE]),
     // Each after the forms of which it is a part: a norm that subtracts no mean is the last of another.
     Pass::Rules("fuse-plain-layer-norm", &[&fuse_layer_norm::PLAIN]),
     Pass::Rules("fuse-rms-norm", &[&fuse_rms_norm::RULE]),
