@@ -126,7 +126,7 @@ impl GridSample {
     fn eval_whole(&self, cx: &mut EvalCx<'_>, x: &Tensor, grid: &Tensor) -> Result<Tensor, OpError> {
         let numbers = cast(cx, x.clone(), DType::F64, Rounding::new(true))?;
         let y = self.eval_real(cx, numbers, grid)?;
-        Ok(cast(cx, y, x.dtype(), Rounding::new(true))?)
+        cast(cx, y, x.dtype(), Rounding::new(true))
     }
 
     /// Real and imaginary parts are sampled one after the other.
