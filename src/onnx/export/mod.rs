@@ -348,8 +348,7 @@ impl Writer {
     }
 }
 
-/// Names for all values of a graph: their own, unless a graph around has a value of that name, or callers know the value by
-/// another.
+/// Names for all values of a graph: their own, unless a graph around has a value of that name.
 fn name_values<'a>(graph: &Graph, order: &[NodeId], around: Option<(&'a Scope<'a>, &[String])>) -> Scope<'a> {
     let mut scope = Scope { names: HashMap::new(), taken: HashSet::new(), outer: around.map(|(scope, _)| scope) };
     if let Some((_, captured)) = around {
@@ -359,14 +358,6 @@ fn name_values<'a>(graph: &Graph, order: &[NodeId], around: Option<(&'a Scope<'a
     let known: HashSet<&str> = graph.outputs().iter().map(|o| o.name.as_str()).collect();
     for output in graph.outputs() {
         if graph.value_name(output.value) == output.name && !scope.names.contains_key(&output.value) {
-            scope.names.insert(output.value, output.name.clone());
-        }
-    }
-    // A value that callers know by another name only is written under that, which saves a copy.
-    let given: HashSet<String> = scope.names.values().cloned().collect();
-    for output in graph.outputs().iter().filter(|output| !given.contains(&output.name)) {
-        let is_made = graph.node(output.value.node).operator().is_some();
-        if is_made && !scope.names.contains_key(&output.value) {
             scope.names.insert(output.value, output.name.clone());
         }
     }
