@@ -346,8 +346,9 @@ unsafe fn tiles(
     output: Output,
     store: Store<'_>,
 ) {
-    for (column_panel, column) in columns.clone().step_by(NR).enumerate() {
-        let tile_columns = NR.min(columns.end - column);
+    for column in columns.clone().step_by(kernel.columns) {
+        let column_panel = (column - columns.start) / NR;
+        let tile_columns = kernel.columns.min(columns.end - column);
         for (row_panel, row) in rows.clone().step_by(MR).enumerate() {
             let tile_rows = MR.min(rows.end - row);
             let tile = Tile {
@@ -358,6 +359,7 @@ unsafe fn tiles(
                 a_row_stride: left.row_stride,
                 a_depth_stride: left.depth_stride,
                 b: right.start.wrapping_add(column_panel * right.panel_stride),
+                b_panel_stride: right.panel_stride,
                 b_depth_stride: right.depth_stride,
                 b_is_padded: right.is_padded,
                 c: output.start.wrapping_add(row * output.row_stride + column),
@@ -365,7 +367,7 @@ unsafe fn tiles(
                 store: Store { bias: store.bias.block(row, tile_rows, column, tile_columns), ..store },
             };
             // SAFETY: the caller's promise, cut down to this tile.
-            unsafe { kernel(&tile) };
+            unsafe { (kernel.run)(&tile) };
         }
     }
 }

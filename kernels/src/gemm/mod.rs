@@ -13,6 +13,8 @@ mod matrix;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx2;
+#[cfg(target_arch = "x86_64")]
+mod tile_avx512;
 mod tile_portable;
 
 pub use epilogue::{Bias, Epilogue};

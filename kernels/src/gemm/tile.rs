@@ -6,15 +6,16 @@ use crate::Isa;
 /// Rows of a tile, and the height that panels of A are padded to.
 pub(crate) const MR: usize = 6;
 
-/// Columns of a tile, and the width that panels of B are padded to.
+/// The width that panels of B are padded to.
 pub(crate) const NR: usize = 16;
 
-/// `c = clamp(alpha · (a · b) + beta · c + bias)` for a tile of at most [`MR`] × [`NR`] elements.
+/// `c = clamp(alpha · (a · b) + beta · c + bias)` for a tile of at most [`MR`] rows and as many columns as its kernel takes.
 ///
 /// Whoever makes one promises, for every `row < rows`, `column < columns` and `k < depth`, that
-/// `a[row · a_row_stride + k · a_depth_stride]` and `b[k · b_depth_stride + column]` may be read, that
+/// `a[row · a_row_stride + k · a_depth_stride]` and
+/// `b[column / NR · b_panel_stride + k · b_depth_stride + column % NR]` may be read, that
 /// `c[row · c_row_stride + column]` may be written and nobody else touches it, and that a per-row or per-column bias is
-/// `rows` or `columns` long. `b` is readable for all [`NR`] columns when `b_is_padded`.
+/// `rows` or `columns` long. All [`NR`] columns of a panel of `b` are readable when `b_is_padded`.
 pub(crate) struct Tile<'a> {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
@@ -23,6 +24,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) a_row_stride: usize,
     pub(crate) a_depth_stride: usize,
     pub(crate) b: *const f32,
+    pub(crate) b_panel_stride: usize,
     pub(crate) b_depth_stride: usize,
     pub(crate) b_is_padded: bool,
     pub(crate) c: *mut f32,
@@ -41,16 +43,23 @@ pub(crate) struct Store<'a> {
     pub(crate) bounds: (f32, f32),
 }
 
-/// A tile's body for one instruction set. To call it is sound when the tile keeps its promise and the CPU has the
-/// instructions.
-pub(crate) type TileKernel = unsafe fn(&Tile<'_>);
+/// A tile's body for one instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct TileKernel {
+    /// The most columns of a tile, a multiple of [`NR`].
+    pub(crate) columns: usize,
+    /// Computes a tile. To call it is sound when the tile keeps its promise and the CPU has the instructions.
+    pub(crate) run: unsafe fn(&Tile<'_>),
+}
 
 /// The best body for `isa`, which must be available.
 pub(crate) fn kernel(isa: Isa) -> TileKernel {
     debug_assert!(isa.is_available());
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => super::tile_avx2::tile,
-        _ => super::tile_portable::tile,
+        Isa::Avx2 => TileKernel { columns: NR, run: super::tile_avx2::tile },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => TileKernel { columns: super::tile_avx512::COLUMNS, run: super::tile_avx512::tile },
+        _ => TileKernel { columns: NR, run: super::tile_portable::tile },
     }
 }

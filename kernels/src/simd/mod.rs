@@ -9,6 +9,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod each;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -19,6 +21,8 @@ pub use scalar::Scalar;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 
@@ -160,14 +164,17 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     dispatch_on(Isa::current(), kernel)
 }
 
-/// Runs the kernel with an instruction set of the caller's choice, or the best below it that this CPU has.
-///
-/// [`Isa::Avx512`] runs the AVX2 code: these kernels are bound by memory or by division, not by lanes.
+/// Runs the kernel with an instruction set of the caller's choice, or in portable code where this CPU lacks it.
 #[inline]
 pub fn dispatch_on<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => match Avx2::detect() {
+        Isa::Avx2 => match Avx2::detect() {
+            Some(s) => s.run(kernel),
+            None => kernel.run(Scalar),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => match Avx512::detect() {
             Some(s) => s.run(kernel),
             None => kernel.run(Scalar),
         },
