@@ -102,15 +102,17 @@ impl Plan {
         Ok(Plan { steps: steps?, constants, num_slots: slots.0.len(), inputs, outputs })
     }
 
-    /// Lets every operator pack its constants into a form of its own, and drops constants that nobody reads any more.
+    /// Computes the steps that depend on constants alone, lets every operator pack its constants into a form of its own,
+    /// and drops constants that nobody reads any more.
     ///
     /// The graph that the plan was made from should be gone by now, so that dropping a constant frees it.
-    pub(crate) fn prepare(&mut self, cx: &EvalCx<'_>) -> Result<(), SessionError> {
+    pub(crate) fn prepare(&mut self, cx: &mut EvalCx<'_>) -> Result<(), SessionError> {
         let mut readers: HashMap<usize, usize> = HashMap::new();
         let step_reads = self.steps.iter().flat_map(|s| s.reads.iter().flatten());
         for read in step_reads.chain(&self.outputs) {
             *readers.entry(read.slot).or_default() += 1;
         }
+        self.rearrange_constants(cx, &mut readers)?;
         for step in &mut self.steps {
             let constants: SmallVec<[Option<&Tensor>; 4]> =
                 step.reads.iter().map(|r| self.constants.get(&(*r)?.slot)).collect();
@@ -128,14 +130,43 @@ impl Plan {
             drop(constants);
             step.op = prepared.op;
             for index in prepared.dropped {
-                let Some(read) = step.reads.get_mut(index).and_then(Option::take) else { continue };
-                let count = readers.entry(read.slot).or_default();
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.constants.remove(&read.slot);
+                if let Some(read) = step.reads.get_mut(index).and_then(Option::take) {
+                    drop_reader(&mut self.constants, &mut readers, read.slot);
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Computes once and for all the steps that only put a constant in another order, such as the transposed embedding that
+    /// a language model ends with: what passes fold adds to the file, and they leave large results alone.
+    fn rearrange_constants(
+        &mut self,
+        cx: &mut EvalCx<'_>,
+        readers: &mut HashMap<usize, usize>,
+    ) -> Result<(), SessionError> {
+        let (steps, constants) = (std::mem::take(&mut self.steps), &mut self.constants);
+        for mut step in steps {
+            let reads = step.reads.iter_mut().flatten();
+            reads.for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
+            let (&[Some(read)], &[Some(slot)]) = (step.reads.as_slice(), step.writes.as_slice()) else {
+                self.steps.push(step);
+                continue;
+            };
+            let Some(constant) = constants.get(&read.slot).filter(|_| step.operator == "Transpose") else {
+                self.steps.push(step);
+                continue;
+            };
+            let fail = |source| SessionError::Prepare { node: step.node.clone(), source };
+            let inputs = Inputs::new([Some(Value::Tensor(constant.clone()))]);
+            let made = step.op.eval(cx, inputs).map_err(fail)?.into_values().into_iter().next().flatten();
+            let Some(Value::Tensor(made)) = made else {
+                return Err(fail(OpError::Internal("a transposed tensor is a tensor".to_owned())));
+            };
+            constants.insert(slot, made);
+            drop_reader(constants, readers, read.slot);
+        }
+        self.outputs.iter_mut().for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
         Ok(())
     }
 
@@ -185,6 +216,15 @@ impl Plan {
         } else {
             slots[read.slot].clone()
         }
+    }
+}
+
+/// Counts one reader of a slot less, and drops the constant there with the last.
+fn drop_reader(constants: &mut HashMap<usize, Tensor>, readers: &mut HashMap<usize, usize>, slot: usize) {
+    let count = readers.entry(slot).or_default();
+    *count = count.saturating_sub(1);
+    if *count == 0 {
+        constants.remove(&slot);
     }
 }
 
@@ -310,7 +350,7 @@ impl PlanSet {
         Ok(PlanSet { main: Plan::new(graph)?, bodies: bodies? })
     }
 
-    pub(crate) fn prepare(&mut self, cx: &EvalCx<'_>) -> Result<(), SessionError> {
+    pub(crate) fn prepare(&mut self, cx: &mut EvalCx<'_>) -> Result<(), SessionError> {
         self.main.prepare(cx)?;
         self.bodies.values_mut().try_for_each(|(_, plan)| plan.prepare(cx))
     }

@@ -97,7 +97,9 @@ impl Session {
         drop(graph);
         let mut cx = EvalCx::unlimited(&Interpreter);
         (cx.memory, cx.threads) = (memory.clone(), threads.clone());
-        plans.prepare(&cx)?;
+        plans.prepare(&mut cx)?;
+        // What was made on the way to packed weights is of no use to runs.
+        memory.trim();
         Ok(Session { plans, memory, threads, inputs, outputs })
     }
 

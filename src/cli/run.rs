@@ -26,7 +26,7 @@ pub struct Run {
     /// Give out this value inside the graph too
     #[arg(long = "output", value_name = "NAME")]
     output: Vec<String>,
-    /// Show what each node takes
+    /// Show what each node takes in a second run, when buffers and packed weights are there
     #[arg(long)]
     profile: bool,
     #[command(flatten)]
@@ -43,6 +43,10 @@ impl Run {
         options.extra_outputs.clone_from(&self.output);
         let session = model.into_session(&options)?;
         let inputs = set.inputs.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        if self.profile {
+            // The first run alone makes buffers and what depends on shapes.
+            session.run(inputs.clone(), &self.common.run_options())?;
+        }
         let start = Instant::now();
         let (values, profile) = if self.profile {
             session.run_profiled(inputs, &self.common.run_options())?
