@@ -51,6 +51,22 @@ pub enum Operand<'a, T> {
     Repeated(T),
 }
 
+impl<'a, T: Copy> Operand<'a, T> {
+    /// The operand's part in `length` elements from `start` on.
+    pub fn part(self, start: usize, length: usize) -> Operand<'a, T> {
+        match self {
+            Operand::Slice(x) => Operand::Slice(&x[start..start + length]),
+            Operand::Repeated(x) => Operand::Repeated(x),
+        }
+    }
+}
+
+/// Runs of fewer elements than this are not worth a call each.
+const SHORT_RUN: usize = 128;
+
+/// Elements that short runs are put together to.
+const TILE: usize = 1024;
+
 /// The part of one operand in a run, as indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -59,11 +75,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// The same without its first `count` elements.
-    pub fn skip(&self, count: usize) -> Part {
-        Part { start: if self.is_repeated { self.start } else { self.start + count }, ..*self }
-    }
-
     /// The part of `data` for a run of `length` elements.
     pub fn of<'a, T: Copy>(&self, data: &'a [T], length: usize) -> Operand<'a, T> {
         if self.is_repeated {
@@ -130,6 +141,57 @@ impl<const N: usize> Walk<N> {
         f: impl Fn(&mut [Y], [Part; N]) + Sync,
     ) -> Result<(), OpError> {
         parallel::fill(cx, y, ns_per_element, |start, piece| self.fill_from(start, piece, &f))
+    }
+
+    /// Fills `y`, the whole output, by calling `f(piece of y, operands)` for each run or part of one; short runs are put
+    /// together, with what they repeat written out. An operand that has no `data` comes as an empty slice: it is the
+    /// output itself.
+    pub fn fill_from_data<T: Copy + Send + Sync, Y: Send>(
+        &self,
+        cx: &EvalCx<'_>,
+        y: &mut [Y],
+        data: [&[T]; N],
+        ns_per_element: f64,
+        f: impl Fn(&mut [Y], [Operand<'_, T>; N]) + Sync,
+    ) -> Result<(), OpError> {
+        let total = y.len();
+        let is_short = self.dims.len() > 1 && self.dims.last().is_some_and(|&run| run < SHORT_RUN);
+        if !is_short {
+            return self.fill(cx, y, ns_per_element, |y, parts| {
+                let operand =
+                    |n: usize| if data[n].is_empty() { Operand::Slice(data[n]) } else { parts[n].of(data[n], y.len()) };
+                let operands = std::array::from_fn(operand);
+                f(y, operands);
+            });
+        }
+        let spread =
+            |n: usize| Walk::<1> { shape: self.shape.clone(), dims: self.dims.clone(), steps: [self.steps[n].clone()] };
+        let spread: [Walk<1>; N] = std::array::from_fn(spread);
+        parallel::fill(cx, y, ns_per_element, |start, piece| {
+            let mut written_out: [Vec<T>; N] = std::array::from_fn(|_| Vec::new());
+            for (tile, start) in piece.chunks_mut(TILE).zip((start..).step_by(TILE)) {
+                for ((data, walk), out) in data.iter().zip(&spread).zip(&mut written_out) {
+                    if let [first, ..] = data
+                        && data.len() < total
+                        && data.len() > 1
+                    {
+                        out.resize(TILE, *first);
+                        walk.fill_from(start, &mut out[..tile.len()], &|run, [part]| match part.of(data, run.len()) {
+                            Operand::Slice(x) => run.copy_from_slice(x),
+                            Operand::Repeated(x) => run.fill(x),
+                        });
+                    }
+                }
+                let operand = |n: usize| match data[n] {
+                    [] => Operand::Slice(data[n]),
+                    &[x] => Operand::Repeated(x),
+                    data if data.len() == total => Operand::Slice(&data[start..start + tile.len()]),
+                    _ => Operand::Slice(&written_out[n][..tile.len()]),
+                };
+                let operands = std::array::from_fn(operand);
+                f(tile, operands);
+            }
+        })
     }
 
     /// Calls `f` for the runs, or parts of them, that lie in `piece`, which begins at the output's element `start`.
@@ -227,6 +289,33 @@ mod tests {
             for (i, &got) in y.iter().enumerate() {
                 let expected = (source_index(&a, walk.shape(), i), source_index(&b, walk.shape(), i));
                 prop_assert_eq!(got, expected);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn data_is_read_as_broadcasting_says_whatever_the_length_of_a_run(
+            dims in prop::collection::vec(prop_oneof![1usize..6, Just(40), Just(130)], 1..4),
+            ones in prop::collection::vec(any::<bool>(), 3),
+            threads in 1usize..3,
+        ) {
+            let narrow: Vec<usize> = dims.iter().zip(&ones).map(|(&d, &one)| if one { 1 } else { d }).collect();
+            let (whole, narrow) = (shape(&dims), shape(&narrow));
+            let walk = Walk::new([&whole, &narrow]).unwrap();
+            let mut cx = EvalCx::unlimited(&Interpreter);
+            cx.threads = Threads::new(threads).unwrap();
+            let numbers: Vec<usize> = (0..narrow.num_elements()).collect();
+            let mut y = vec![0; whole.num_elements()];
+            walk.fill_from_data(&cx, &mut y, [&[], &numbers], 1e4, |run, [nothing, x]| {
+                assert_eq!(nothing, Operand::Slice(&[][..]));
+                run.iter_mut().enumerate().for_each(|(i, y)| *y = match x {
+                    Operand::Slice(x) => x[i],
+                    Operand::Repeated(x) => x,
+                });
+            }).unwrap();
+            for (i, &got) in y.iter().enumerate() {
+                prop_assert_eq!(got, source_index(&narrow, &whole, i));
             }
         }
     }

@@ -109,7 +109,9 @@ pub fn binary<T: Element>(
         match left.try_into_mut::<T>() {
             Ok(mut y) => {
                 let b = right.as_slice::<T>()?;
-                walk.fill(cx, &mut y, ns_per_element, |y, [_, at]| run(Operand::Output, at.of(b, y.len()).into(), y))?;
+                walk.fill_from_data(cx, &mut y, [&[], b], ns_per_element, |y, [_, b]| {
+                    run(Operand::Output, b.into(), y)
+                })?;
                 return Ok(y.freeze());
             }
             Err(shared) => left = shared,
@@ -119,7 +121,9 @@ pub fn binary<T: Element>(
         match right.try_into_mut::<T>() {
             Ok(mut y) => {
                 let a = left.as_slice::<T>()?;
-                walk.fill(cx, &mut y, ns_per_element, |y, [at, _]| run(at.of(a, y.len()).into(), Operand::Output, y))?;
+                walk.fill_from_data(cx, &mut y, [a, &[]], ns_per_element, |y, [a, _]| {
+                    run(a.into(), Operand::Output, y)
+                })?;
                 return Ok(y.freeze());
             }
             Err(shared) => right = shared,
@@ -127,9 +131,7 @@ pub fn binary<T: Element>(
     }
     let (a, b) = (left.as_slice::<T>()?, right.as_slice::<T>()?);
     let mut y = cx.uninit::<T>(walk.shape().clone())?;
-    walk.fill(cx, &mut y, ns_per_element, |y, [at_a, at_b]| {
-        run(at_a.of(a, y.len()).into(), at_b.of(b, y.len()).into(), y);
-    })?;
+    walk.fill_from_data(cx, &mut y, [a, b], ns_per_element, |y, [a, b]| run(a.into(), b.into(), y))?;
     Ok(y.freeze())
 }
 

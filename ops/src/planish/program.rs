@@ -130,14 +130,15 @@ impl Program {
             None => (cx.uninit::<f32>(walk.shape().clone())?, None),
         };
         let slices: Vec<&[f32]> = operands.iter().map(Tensor::as_slice).collect::<Result<_, _>>()?;
-        walk.fill(cx, &mut y, self.ns_per_element, |y, parts| {
+        let data: [&[f32]; N] = std::array::from_fn(|n| slices[n]);
+        walk.fill_from_data(cx, &mut y, data, self.ns_per_element, |y, operands| {
             REGISTERS.with_borrow_mut(|registers| {
                 registers.resize_with(self.num_registers.max(registers.len()), || vec![0.0; TILE]);
                 for (tile, start) in y.chunks_mut(TILE).zip((0..).step_by(TILE)) {
                     let length = tile.len();
                     self.run_tile(tile, registers, |n| match in_place {
                         Some(reused) if n == reused => Operand::Output,
-                        _ => match parts[n].skip(start).of(slices[n], length) {
+                        _ => match operands[n].part(start, length) {
                             broadcast::Operand::Slice(x) => Operand::Slice(x),
                             broadcast::Operand::Repeated(x) => Operand::Scalar(x),
                         },
