@@ -285,7 +285,7 @@ impl Sum<'_> {
 
 /// `to[i] = from[i · stride]`
 #[inline(always)]
-fn copy_spread<S: Simd>(s: S, from: &[f32], stride: usize, to: &mut [f32]) {
+pub(super) fn copy_spread<S: Simd>(s: S, from: &[f32], stride: usize, to: &mut [f32]) {
     match stride {
         1 => copy(s, from, to),
         2 => copy_every_second(from, to),

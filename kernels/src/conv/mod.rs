@@ -1,10 +1,12 @@
 //! Convolution over one to three spatial dimensions, channels first (NCHW), with a bias and an activation in the store.
 //!
 //! A [`ConvGeometry`] holds the sizes, a [`PackedConv`] the weights in the form that suits them:
-//! a pointwise convolution is one matrix product on the input as it lies; any other is a product with `patches`, which are packed
-//! block by block; one input channel for each output channel goes its own way (`depthwise`).
+//! a pointwise convolution is one matrix product on the input as it lies; most others are products with shifted stretches of
+//! the padded input (`direct`), the rest with `patches`, which are packed block by block; one input channel for each output
+//! channel goes its own way (`depthwise`).
 
 mod depthwise;
+mod direct;
 mod geometry;
 mod patches;
 mod scalar;
@@ -22,6 +24,7 @@ use crate::elementwise::Unary;
 use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right};
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
+use direct::{Direct, conv_direct};
 
 pub(crate) use patches::{Patches, Sample};
 pub(crate) use scalar::source as scalar_source;
@@ -153,6 +156,11 @@ fn conv_product(
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
+    if !geometry.is_pointwise()
+        && let Some(direct) = Direct::new(geometry, threads)
+    {
+        return conv_direct(isa, threads, geometry, &direct, x, groups, bias, start, activation, y);
+    }
     let (rows, columns) = (geometry.group_out(), geometry.output_plane());
     let depth = geometry.group_in() * geometry.taps();
     let x_len = geometry.group_in() * geometry.input_plane();

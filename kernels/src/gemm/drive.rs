@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::buffer::Scratch;
 use super::epilogue::{Epilogue, activate, bounds};
 use super::matrix::{MatRef, PackedA, PackedB, Panels, pack_rows};
-use super::tile::{MR, NR, Store, Tile, TileKernel, kernel};
+use super::tile::{BRows, MR, NR, Store, Tile, TileKernel, kernel};
 use crate::{Isa, Threads};
 
 /// The depth of one block.
@@ -50,12 +50,35 @@ pub(crate) enum Right<'a> {
     /// Panels of [`NR`] columns, each of the whole depth; the columns are a multiple of [`NR`].
     Panelled(&'a [f32]),
     Patches(&'a dyn Panels),
+    /// Rows that begin at places of their own in one slice, and overlap.
+    Placed(PlacedRows<'a>),
+}
+
+/// A right operand whose row `k` is the `columns` numbers from `places[k]` on.
+#[derive(Clone, Copy)]
+pub(crate) struct PlacedRows<'a> {
+    values: &'a [f32],
+    places: &'a [usize],
+    columns: usize,
+}
+
+impl<'a> PlacedRows<'a> {
+    /// Tiles read whole vectors: this many numbers must follow the last row.
+    pub(crate) const SLACK: usize = 4 * NR;
+
+    /// # Panics
+    /// If `values` does not hold all rows and [`Self::SLACK`] more.
+    pub(crate) fn new(values: &'a [f32], places: &'a [usize], columns: usize) -> Self {
+        let last = places.iter().max().copied().unwrap_or(0);
+        assert!(last + columns + Self::SLACK <= values.len(), "every row lies in the slice");
+        Self { values, places, columns }
+    }
 }
 
 impl Right<'_> {
     /// Whether it lies in panels already.
     fn is_packed(&self) -> bool {
-        matches!(self, Right::Packed(_) | Right::Panelled(_))
+        matches!(self, Right::Packed(_) | Right::Panelled(_) | Right::Placed(_))
     }
 }
 
@@ -89,11 +112,11 @@ struct RowPanels {
     depth_stride: usize,
 }
 
-/// Panels of B in memory: depth `k`, column `j` at `start + j / NR · panel_stride + k · depth_stride + j % NR`.
-struct ColumnPanels {
+/// Panels of B in memory: depth `k`, column `j` at `start + j / NR · panel_stride + rows(k) + j % NR`.
+struct ColumnPanels<'a> {
     start: *const f32,
     panel_stride: usize,
-    depth_stride: usize,
+    rows: BRows<'a>,
     is_padded: bool,
 }
 
@@ -103,7 +126,7 @@ impl Product<'_> {
     /// # Panics
     /// If an operand, the bias or `c` does not have the stated size.
     pub(crate) fn run(&self, isa: Isa, threads: &Threads, c: &mut [f32], c_row_stride: usize) {
-        self.check(c.len(), c_row_stride);
+        self.check(c.len(), c_row_stride, self.rows);
         if self.rows == 0 || self.columns == 0 {
             return;
         }
@@ -120,7 +143,30 @@ impl Product<'_> {
         });
     }
 
-    fn check(&self, c_len: usize, c_row_stride: usize) {
+    /// Computes `rows` of the product on the calling thread into `c`, which begins with the first of them. `rows` begins at a
+    /// whole panel.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run), or if there are no such rows.
+    pub(crate) fn run_rows(&self, isa: Isa, threads: &Threads, rows: Range<usize>, c: &mut [f32], c_row_stride: usize) {
+        assert!(
+            rows.start.is_multiple_of(MR) && rows.start < rows.end && rows.end <= self.rows,
+            "whole panels of rows"
+        );
+        let skipped = rows.start * c_row_stride;
+        self.check(skipped + c.len(), c_row_stride, rows.end);
+        if self.columns == 0 {
+            return;
+        }
+        let output = Output { start: c.as_mut_ptr().wrapping_sub(skipped), row_stride: c_row_stride };
+        // SAFETY: `check` has compared every size as if the rows before were there; the rectangle has none of them.
+        Scratch::with(|scratch| unsafe {
+            self.rectangle(isa, threads, rows, 0..self.columns, output, scratch);
+        });
+    }
+
+    /// Whether the operands fit together, and the rows before `end` into a result of `c_len` numbers.
+    fn check(&self, c_len: usize, c_row_stride: usize, end: usize) {
         let (rows, columns, depth) = (self.rows, self.columns, self.depth);
         let left = match self.left {
             Left::Packed(a) => (a.rows(), a.depth()),
@@ -135,12 +181,13 @@ impl Product<'_> {
                 (depth, columns)
             }
             Right::Patches(_) => (depth, columns),
+            Right::Placed(rows) => (rows.places.len(), rows.columns),
         };
         assert_eq!(right, (depth, columns), "the right operand's size");
         assert!(self.epilogue.bias.fits(rows, columns), "the bias's length");
         if rows > 0 && columns > 0 {
             assert!(columns <= c_row_stride || rows == 1, "rows of the result overlap");
-            let end = (rows - 1).checked_mul(c_row_stride).and_then(|last| last.checked_add(columns));
+            let end = (end - 1).checked_mul(c_row_stride).and_then(|last| last.checked_add(columns));
             assert!(end.is_some_and(|end| end <= c_len), "the result's size");
         }
     }
@@ -237,20 +284,20 @@ impl Product<'_> {
         }
     }
 
-    fn right_panels(
-        &self,
+    fn right_panels<'s>(
+        &'s self,
         isa: Isa,
         depth: &Range<usize>,
         columns: &Range<usize>,
         direct: bool,
         scratch: &mut super::buffer::AlignedBuffer,
-    ) -> ColumnPanels {
+    ) -> ColumnPanels<'s> {
         let source: &dyn Panels = match &self.right {
             Right::Packed(b) => {
                 return ColumnPanels {
                     start: b.from(depth.start, columns.start).as_ptr(),
                     panel_stride: NR * self.depth,
-                    depth_stride: NR,
+                    rows: BRows::Apart(NR),
                     is_padded: true,
                 };
             }
@@ -258,7 +305,15 @@ impl Product<'_> {
                 return ColumnPanels {
                     start: panels[columns.start * self.depth + depth.start * NR..].as_ptr(),
                     panel_stride: NR * self.depth,
-                    depth_stride: NR,
+                    rows: BRows::Apart(NR),
+                    is_padded: true,
+                };
+            }
+            Right::Placed(rows) => {
+                return ColumnPanels {
+                    start: rows.values[columns.start..].as_ptr(),
+                    panel_stride: NR,
+                    rows: BRows::At(&rows.places[depth.clone()]),
                     is_padded: true,
                 };
             }
@@ -267,7 +322,7 @@ impl Product<'_> {
                 return ColumnPanels {
                     start: if has_elements { b.from(depth.start, columns.start) } else { &[] }.as_ptr(),
                     panel_stride: NR,
-                    depth_stride: b.row_stride(),
+                    rows: BRows::Apart(b.row_stride()),
                     is_padded: false,
                 };
             }
@@ -278,7 +333,7 @@ impl Product<'_> {
         let len = columns.len().div_ceil(NR) * panel_len;
         scratch.grow(len);
         source.pack(isa, depth.clone(), columns.clone(), &mut scratch[..len]);
-        ColumnPanels { start: scratch.as_ptr(), panel_stride: panel_len, depth_stride: NR, is_padded: true }
+        ColumnPanels { start: scratch.as_ptr(), panel_stride: panel_len, rows: BRows::Apart(NR), is_padded: true }
     }
 
     fn left_panels(
@@ -323,7 +378,7 @@ impl Product<'_> {
         for row in rows.clone() {
             // SAFETY: the caller answers for the block, of which this is one row.
             let x = unsafe {
-                let start = output.start.add(row * output.row_stride + columns.start);
+                let start = output.start.wrapping_add(row * output.row_stride + columns.start);
                 std::slice::from_raw_parts_mut(start, columns.len())
             };
             activate(isa, self.epilogue.activation, x);
@@ -339,7 +394,7 @@ impl Product<'_> {
 unsafe fn tiles(
     kernel: TileKernel,
     left: &RowPanels,
-    right: &ColumnPanels,
+    right: &ColumnPanels<'_>,
     rows: &Range<usize>,
     columns: &Range<usize>,
     depth: usize,
@@ -360,7 +415,7 @@ unsafe fn tiles(
                 a_depth_stride: left.depth_stride,
                 b: right.start.wrapping_add(column_panel * right.panel_stride),
                 b_panel_stride: right.panel_stride,
-                b_depth_stride: right.depth_stride,
+                b_rows: right.rows,
                 b_is_padded: right.is_padded,
                 c: output.start.wrapping_add(row * output.row_stride + column),
                 c_row_stride: output.row_stride,

@@ -23,10 +23,10 @@ pub use matrix::{MatRef, PackedA, PackedB};
 
 use crate::{Isa, Threads};
 
-pub(crate) use drive::{Left, Product, Right, share, steps};
+pub(crate) use drive::{Left, PlacedRows, Product, Right, share, steps};
 pub(crate) use epilogue::{activate, bounds};
 pub(crate) use matrix::Panels;
-pub(crate) use tile::NR;
+pub(crate) use tile::{MR, NR};
 
 /// The left operand of [`gemm`].
 #[derive(Clone, Copy)]

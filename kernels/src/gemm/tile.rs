@@ -13,7 +13,7 @@ pub(crate) const NR: usize = 16;
 ///
 /// Whoever makes one promises, for every `row < rows`, `column < columns` and `k < depth`, that
 /// `a[row · a_row_stride + k · a_depth_stride]` and
-/// `b[column / NR · b_panel_stride + k · b_depth_stride + column % NR]` may be read, that
+/// `b[column / NR · b_panel_stride + b_rows(k) + column % NR]` may be read, that
 /// `c[row · c_row_stride + column]` may be written and nobody else touches it, and that a per-row or per-column bias is
 /// `rows` or `columns` long. All [`NR`] columns of a panel of `b` are readable when `b_is_padded`.
 pub(crate) struct Tile<'a> {
@@ -25,11 +25,20 @@ pub(crate) struct Tile<'a> {
     pub(crate) a_depth_stride: usize,
     pub(crate) b: *const f32,
     pub(crate) b_panel_stride: usize,
-    pub(crate) b_depth_stride: usize,
+    pub(crate) b_rows: BRows<'a>,
     pub(crate) b_is_padded: bool,
     pub(crate) c: *mut f32,
     pub(crate) c_row_stride: usize,
     pub(crate) store: Store<'a>,
+}
+
+/// Where the rows of B begin.
+#[derive(Clone, Copy)]
+pub(crate) enum BRows<'a> {
+    /// This far from each other.
+    Apart(usize),
+    /// At these places, one for each depth.
+    At(&'a [usize]),
 }
 
 /// How a finished sum meets what is in C already.

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::epilogue::Bias;
-use super::tile::{MR, NR, Tile};
+use super::tile::{BRows, MR, NR, Tile};
 
 const _: () = assert!(MR == 6 && NR == 16);
 
@@ -36,26 +36,56 @@ pub(crate) unsafe fn tile(tile: &Tile<'_>) {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn tile_of_width<const VECTORS: usize, const MASKED: bool>(tile: &Tile<'_>) {
     let is_packed = tile.a_row_stride == 1 && tile.a_depth_stride == MR;
-    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    // SAFETY: the caller's promise is passed on.
     unsafe {
-        match tile.rows {
-            1 => body::<1, 4, VECTORS, MASKED>(tile),
-            2 => body::<2, 2, VECTORS, MASKED>(tile),
-            3 => body::<3, 2, VECTORS, MASKED>(tile),
-            4 => body::<4, 1, VECTORS, MASKED>(tile),
-            5 => body::<5, 1, VECTORS, MASKED>(tile),
-            _ if is_packed && !MASKED => packed_body::<VECTORS>(tile),
-            _ => body::<6, 1, VECTORS, MASKED>(tile),
+        match tile.b_rows {
+            BRows::Apart(stride) if tile.rows == MR && is_packed && !MASKED => packed_body::<VECTORS>(tile, stride),
+            BRows::Apart(stride) => tile_of_height::<VECTORS, MASKED>(
+                tile,
+                #[inline(always)]
+                |k| tile.b.wrapping_add(k * stride),
+            ),
+            BRows::At(places) => {
+                let places = &places[..tile.depth];
+                tile_of_height::<VECTORS, MASKED>(
+                    tile,
+                    #[inline(always)]
+                    |k| tile.b.wrapping_add(places[k]),
+                );
+            }
         }
     }
 }
 
-/// The full-height tile over a packed panel of A, whose strides are constants.
+/// A tile of its own number of rows.
+///
+/// # Safety
+/// As [`tile_of_width`]; row `k` of B begins at `b_row(k)`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn tile_of_height<const VECTORS: usize, const MASKED: bool>(
+    tile: &Tile<'_>,
+    b_row: impl Fn(usize) -> *const f32,
+) {
+    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    unsafe {
+        match tile.rows {
+            1 => body::<1, 4, VECTORS, MASKED>(tile, b_row),
+            2 => body::<2, 2, VECTORS, MASKED>(tile, b_row),
+            3 => body::<3, 2, VECTORS, MASKED>(tile, b_row),
+            4 => body::<4, 1, VECTORS, MASKED>(tile, b_row),
+            5 => body::<5, 1, VECTORS, MASKED>(tile, b_row),
+            _ => body::<6, 1, VECTORS, MASKED>(tile, b_row),
+        }
+    }
+}
+
+/// The full-height tile over a packed panel of A, whose strides are constants, and rows of B `stride` apart.
 ///
 /// # Safety
 /// As [`tile_of_width`], with six rows and A's strides 1 and [`MR`].
 #[target_feature(enable = "avx2,fma")]
-unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>) {
+unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
     let mut sums = [[_mm256_setzero_ps(); VECTORS]; MR];
     let (mut a, mut b) = (tile.a, tile.b);
     for _ in 0..tile.depth {
@@ -70,7 +100,7 @@ unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>) {
                 }
             }
             a = a.add(MR);
-            b = b.add(tile.b_depth_stride);
+            b = b.add(stride);
         }
     }
     // SAFETY: the caller's promise is passed on.
@@ -81,36 +111,37 @@ unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>) {
 /// successive depths have sums of their own.
 ///
 /// # Safety
-/// As [`tile_of_width`], with `ROWS` rows.
+/// As [`tile_of_width`], with `ROWS` rows; row `k` of B begins at `b_row(k)`.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn body<const ROWS: usize, const CHAINS: usize, const VECTORS: usize, const MASKED: bool>(tile: &Tile<'_>) {
+unsafe fn body<const ROWS: usize, const CHAINS: usize, const VECTORS: usize, const MASKED: bool>(
+    tile: &Tile<'_>,
+    b_row: impl Fn(usize) -> *const f32,
+) {
     let mut sums = [[[_mm256_setzero_ps(); VECTORS]; ROWS]; CHAINS];
     let masks = masks::<VECTORS>(tile.columns);
-    let (mut a, mut b) = (tile.a, tile.b);
-    let step = |a: *const f32, b: *const f32, sums: &mut [[__m256; VECTORS]; ROWS]| {
-        // SAFETY: `a` and `b` point at row `k < depth` of their panels: the tile promises `rows` elements of A, `columns` of B,
-        // and whole vectors unless `MASKED`; the masks have `columns` lanes.
+    let step = |k: usize, sums: &mut [[__m256; VECTORS]; ROWS]| {
+        // SAFETY: `k < depth`: the tile promises `rows` elements of A, `columns` of B, and whole vectors unless `MASKED`; the
+        // masks have `columns` lanes.
         unsafe {
-            let b_row = if MASKED { load_masked(b, &masks) } else { load::<VECTORS>(b) };
+            let (a, b) = (tile.a.wrapping_add(k * tile.a_depth_stride), b_row(k));
+            let b = if MASKED { load_masked(b, &masks) } else { load::<VECTORS>(b) };
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm256_broadcast_ss(&*a.add(row * tile.a_row_stride));
-                for (sum, b) in sums.iter_mut().zip(b_row) {
+                for (sum, b) in sums.iter_mut().zip(b) {
                     *sum = _mm256_fmadd_ps(a, b, *sum);
                 }
             }
         }
     };
-    for _ in 0..tile.depth / CHAINS {
-        for sums in &mut sums {
-            step(a, b, sums);
-            a = a.wrapping_add(tile.a_depth_stride);
-            b = b.wrapping_add(tile.b_depth_stride);
+    let whole = tile.depth / CHAINS * CHAINS;
+    for k in (0..whole).step_by(CHAINS) {
+        for (chain, sums) in sums.iter_mut().enumerate() {
+            step(k + chain, sums);
         }
     }
-    for sums in sums.iter_mut().take(tile.depth % CHAINS) {
-        step(a, b, sums);
-        a = a.wrapping_add(tile.a_depth_stride);
-        b = b.wrapping_add(tile.b_depth_stride);
+    for (k, sums) in (whole..tile.depth).zip(&mut sums) {
+        step(k, sums);
     }
     let (first, rest) = sums.split_at_mut(1);
     for chain in rest {

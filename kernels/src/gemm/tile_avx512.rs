@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::epilogue::Bias;
-use super::tile::{MR, NR, Tile};
+use super::tile::{BRows, MR, NR, Tile};
 
 /// Columns of a tile: one vector of each of two panels.
 pub(super) const COLUMNS: usize = 2 * NR;
@@ -37,81 +37,151 @@ pub(super) unsafe fn tile(tile: &Tile<'_>) {
 unsafe fn tile_of_width<const VECTORS: usize>(tile: &Tile<'_>) {
     let is_packed = tile.a_row_stride == 1 && tile.a_depth_stride == MR;
     let is_whole = tile.b_is_padded || tile.columns == VECTORS * NR;
-    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    // SAFETY: the caller's promise is passed on.
     unsafe {
-        match tile.rows {
-            1 => body::<1, 4, VECTORS>(tile),
-            2 => body::<2, 2, VECTORS>(tile),
-            3 => body::<3, 2, VECTORS>(tile),
-            4 => body::<4, 1, VECTORS>(tile),
-            5 => body::<5, 1, VECTORS>(tile),
-            _ if is_packed && is_whole => packed_body::<VECTORS>(tile),
-            _ => body::<6, 1, VECTORS>(tile),
+        match tile.b_rows {
+            BRows::Apart(stride) if tile.rows == MR && is_packed && is_whole => packed_body::<VECTORS>(tile, stride),
+            BRows::Apart(stride) => tile_of_height::<VECTORS>(
+                tile,
+                #[inline(always)]
+                |k| tile.b.wrapping_add(k * stride),
+            ),
+            BRows::At(places) => {
+                let places = &places[..tile.depth];
+                if tile.rows == MR && is_packed && is_whole {
+                    placed_body::<VECTORS>(tile, places);
+                } else {
+                    tile_of_height::<VECTORS>(
+                        tile,
+                        #[inline(always)]
+                        |k| tile.b.wrapping_add(places[k]),
+                    );
+                }
+            }
         }
     }
 }
 
-/// The full-height tile over a packed panel of A, whose strides are constants, and whole vectors of B.
+/// A tile of its own number of rows.
 ///
 /// # Safety
-/// As [`tile_of_width`], with six rows, A's strides 1 and [`MR`], and [`NR`] readable columns in each panel of B.
+/// As [`tile`]; row `k` of B begins at `b_row(k)`.
+#[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>) {
+unsafe fn tile_of_height<const VECTORS: usize>(tile: &Tile<'_>, b_row: impl Fn(usize) -> *const f32) {
+    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    unsafe {
+        match tile.rows {
+            1 => body::<1, 4, VECTORS>(tile, b_row),
+            2 => body::<2, 2, VECTORS>(tile, b_row),
+            3 => body::<3, 2, VECTORS>(tile, b_row),
+            4 => body::<4, 1, VECTORS>(tile, b_row),
+            5 => body::<5, 1, VECTORS>(tile, b_row),
+            _ => body::<6, 1, VECTORS>(tile, b_row),
+        }
+    }
+}
+
+/// The full-height tile over a packed panel of A, whose strides are constants, and whole vectors of B `stride` apart.
+///
+/// # Safety
+/// As [`tile`], with six rows, A's strides 1 and [`MR`], and [`NR`] readable columns in each panel of B.
+#[target_feature(enable = "avx512f")]
+unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; MR];
     let (mut a, mut b) = (tile.a, tile.b);
     for _ in 0..tile.depth {
         // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and `NR` wide.
         unsafe {
-            let b_row: [__m512; VECTORS] = std::array::from_fn(|i| _mm512_loadu_ps(b.add(i * tile.b_panel_stride)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = _mm512_set1_ps(*a.add(row));
-                for (sum, b) in sums.iter_mut().zip(b_row) {
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
-                }
-            }
+            add_products(a, b, tile.b_panel_stride, &mut sums);
             a = a.add(MR);
-            b = b.add(tile.b_depth_stride);
+            b = b.add(stride);
         }
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { store(tile, &copied(&sums)) }
 }
 
+/// [`packed_body`] with rows of B at places of their own.
+///
+/// # Safety
+/// As [`packed_body`].
+#[target_feature(enable = "avx512f")]
+unsafe fn placed_body<const VECTORS: usize>(tile: &Tile<'_>, places: &[usize]) {
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; MR];
+    let mut a = tile.a;
+    for &place in places {
+        // SAFETY: `a` points at row `k < depth` of its panel, which is `MR` wide; the caller promises `NR` columns of each panel
+        // of B at every place.
+        unsafe {
+            add_products(a, tile.b.add(place), tile.b_panel_stride, &mut sums);
+            a = a.add(MR);
+        }
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { store(tile, &copied(&sums)) }
+}
+
+/// Adds the products of one depth to the sums.
+///
+/// # Safety
+/// [`MR`] elements may be read at `a`, and [`NR`] at `b` and at every `panel_stride` beyond.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn add_products<const VECTORS: usize>(
+    a: *const f32,
+    b: *const f32,
+    panel_stride: usize,
+    sums: &mut [[__m512; VECTORS]; MR],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b_row: [__m512; VECTORS] = std::array::from_fn(|i| _mm512_loadu_ps(b.add(i * panel_stride)));
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let a = _mm512_set1_ps(*a.add(row));
+            for (sum, b) in sums.iter_mut().zip(b_row) {
+                *sum = _mm512_fmadd_ps(a, b, *sum);
+            }
+        }
+    }
+}
+
 /// A tile of `ROWS` rows with any strides. With few rows the additions' latency is the limit, so that `CHAINS`
 /// successive depths have sums of their own.
 ///
 /// # Safety
-/// As [`tile_of_width`], with `ROWS` rows.
+/// As [`tile`], with `ROWS` rows; row `k` of B begins at `b_row(k)`.
+#[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn body<const ROWS: usize, const CHAINS: usize, const VECTORS: usize>(tile: &Tile<'_>) {
+unsafe fn body<const ROWS: usize, const CHAINS: usize, const VECTORS: usize>(
+    tile: &Tile<'_>,
+    b_row: impl Fn(usize) -> *const f32,
+) {
     let mut sums = [[[_mm512_setzero_ps(); VECTORS]; ROWS]; CHAINS];
     let masks = if tile.b_is_padded { [__mmask16::MAX; VECTORS] } else { masks::<VECTORS>(tile.columns) };
-    let (mut a, mut b) = (tile.a, tile.b);
-    let step = |a: *const f32, b: *const f32, sums: &mut [[__m512; VECTORS]; ROWS]| {
-        // SAFETY: `a` and `b` point at row `k < depth` of their panels: the tile promises `rows` elements of A, and of B the
-        // lanes of the masks; an address that no lane reads may lie beyond.
+    let step = |k: usize, sums: &mut [[__m512; VECTORS]; ROWS]| {
+        // SAFETY: `k < depth`: the tile promises `rows` elements of A, and of B the lanes of the masks; an address that no lane
+        // reads may lie beyond.
         unsafe {
-            let b_row: [__m512; VECTORS] =
+            let (a, b) = (tile.a.wrapping_add(k * tile.a_depth_stride), b_row(k));
+            let b: [__m512; VECTORS] =
                 std::array::from_fn(|i| _mm512_maskz_loadu_ps(masks[i], b.wrapping_add(i * tile.b_panel_stride)));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let a = _mm512_set1_ps(*a.add(row * tile.a_row_stride));
-                for (sum, b) in sums.iter_mut().zip(b_row) {
+                for (sum, b) in sums.iter_mut().zip(b) {
                     *sum = _mm512_fmadd_ps(a, b, *sum);
                 }
             }
         }
     };
-    for _ in 0..tile.depth / CHAINS {
-        for sums in &mut sums {
-            step(a, b, sums);
-            a = a.wrapping_add(tile.a_depth_stride);
-            b = b.wrapping_add(tile.b_depth_stride);
+    let whole = tile.depth / CHAINS * CHAINS;
+    for k in (0..whole).step_by(CHAINS) {
+        for (chain, sums) in sums.iter_mut().enumerate() {
+            step(k + chain, sums);
         }
     }
-    for sums in sums.iter_mut().take(tile.depth % CHAINS) {
-        step(a, b, sums);
-        a = a.wrapping_add(tile.a_depth_stride);
-        b = b.wrapping_add(tile.b_depth_stride);
+    for (k, sums) in (whole..tile.depth).zip(&mut sums) {
+        step(k, sums);
     }
     let (first, rest) = sums.split_at_mut(1);
     for chain in rest {

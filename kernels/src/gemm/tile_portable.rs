@@ -2,7 +2,7 @@
 //! vectors are part of the target's baseline (as on 64-bit Arm).
 
 use super::epilogue::clamp;
-use super::tile::{MR, NR, Tile};
+use super::tile::{BRows, MR, NR, Tile};
 
 /// Computes one tile.
 ///
@@ -15,7 +15,10 @@ pub(crate) unsafe fn tile(tile: &Tile<'_>) {
         let columns = if tile.b_is_padded { NR } else { tile.columns };
         // SAFETY: `columns` elements of B's row `k` may be read, as the tile promises, and `b` has `NR` of them.
         unsafe {
-            let row = tile.b.add(k * tile.b_depth_stride);
+            let row = tile.b.add(match tile.b_rows {
+                BRows::Apart(stride) => k * stride,
+                BRows::At(places) => places[k],
+            });
             std::ptr::copy_nonoverlapping(row, b.as_mut_ptr(), columns);
         }
         for (row, sums) in sums.iter_mut().enumerate().take(tile.rows) {
