@@ -11,7 +11,7 @@ use super::Start;
 use super::depthwise::copy_spread;
 use super::geometry::ConvGeometry;
 use crate::elementwise::Unary;
-use crate::gemm::{Epilogue, Left, MR, PackedA, PlacedRows, Product, Right, activate, bounds, share};
+use crate::gemm::{Epilogue, Left, MR, NR, PackedA, PlacedRows, Product, Right, activate, bounds, share};
 use crate::simd::{Kernel, Simd, dispatch_on};
 use crate::{Isa, Threads};
 
@@ -21,8 +21,8 @@ const BAND_LEN: usize = 64 * 1024;
 /// Rows of outputs that a thread's share should not fall below: rows above and below are copied too.
 const LEAST_ROWS: usize = 4;
 
-/// The most columns computed for each one that is wanted.
-const MOST_WASTE: usize = 3;
+/// What packing patches costs beside their products, as rows of them.
+const PACKING_ROWS: usize = 30;
 
 /// How the outputs of a convolution are cut into bands, and how the input of a band is laid out.
 pub(super) struct Direct {
@@ -51,7 +51,11 @@ impl Direct {
         let reach = [1, 2].map(|dim| (geometry.kernel[dim] - 1) * geometry.dilations[dim]);
         let more_rows = reach[0] / stride_y;
         let row_len = width + reach[1] / stride_x;
-        if !is_flat || geometry.group_in() == 0 || row_len > MOST_WASTE * width {
+        let can_join = more_rows == 0 && geometry.batch > 1;
+        let wanted = (height * width).next_multiple_of(NR);
+        let computed = if can_join { height * row_len } else { ((height - 1) * row_len + width).next_multiple_of(NR) };
+        let wins = computed * geometry.group_out() <= wanted * (geometry.group_out() + PACKING_ROWS);
+        if !is_flat || geometry.group_in() == 0 || !wins {
             return None;
         }
         let phases = [stride_y.min(reach[0] + 1), stride_x.min(reach[1] + 1)];
@@ -60,8 +64,8 @@ impl Direct {
         let by_input = (BAND_LEN / copied_row).saturating_sub(more_rows);
         let by_output = 2 * BAND_LEN / (group_out * row_len);
         let mut rows = even_step(height, by_input.min(by_output).max(1));
-        let can_join = more_rows == 0 && rows == height;
-        let mut images = if can_join { (by_input.min(by_output) / height).clamp(1, geometry.batch) } else { 1 };
+        let mut images =
+            if can_join && rows == height { (by_input.min(by_output) / height).clamp(1, geometry.batch) } else { 1 };
 
         const NS_PER_MULTIPLY_ADD: f64 = 0.01;
         let row_ns = (group_out * group_in * geometry.taps() * width) as f64 * NS_PER_MULTIPLY_ADD;

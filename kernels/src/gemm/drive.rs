@@ -233,7 +233,9 @@ impl Product<'_> {
         let kernel = kernel(isa);
         let direct = self.reads_right_directly();
         let packs_right = !direct && !self.right.is_packed();
-        let depth_step = if self.rows <= MR && !packs_right { self.depth.max(1) } else { even_step(self.depth, KC) };
+        // One panel of either operand passes by once: its sums may as well stay in registers.
+        let passes_once = self.rows <= MR || self.columns <= NR;
+        let depth_step = if passes_once && !packs_right { self.depth.max(1) } else { even_step(self.depth, KC) };
         let column_step = match self.left {
             _ if !packs_right => NC_PACKED,
             Left::Packed(_) => (SMALL_BLOCK_LEN / depth_step / NR * NR).clamp(NR, NC),

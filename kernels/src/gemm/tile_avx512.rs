@@ -93,6 +93,7 @@ unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
     for _ in 0..tile.depth {
         // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and `NR` wide.
         unsafe {
+            prefetch(a);
             add_products(a, b, tile.b_panel_stride, &mut sums);
             a = a.add(MR);
             b = b.add(stride);
@@ -114,12 +115,21 @@ unsafe fn placed_body<const VECTORS: usize>(tile: &Tile<'_>, places: &[usize]) {
         // SAFETY: `a` points at row `k < depth` of its panel, which is `MR` wide; the caller promises `NR` columns of each panel
         // of B at every place.
         unsafe {
+            prefetch(a);
             add_products(a, tile.b.add(place), tile.b_panel_stride, &mut sums);
             a = a.add(MR);
         }
     }
     // SAFETY: the caller's promise is passed on.
     unsafe { store(tile, &copied(&sums)) }
+}
+
+/// Asks for A's panel some depths ahead: weights come from far when there are few columns to multiply them with.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch(a: *const f32) {
+    const AHEAD: usize = 32 * MR;
+    _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
 }
 
 /// Adds the products of one depth to the sums.
