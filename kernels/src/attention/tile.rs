@@ -1,15 +1,19 @@
 //! Attention a tile of query rows at a time.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::{Attention, BiasRows, Layout, Order, Stage};
-use crate::gemm::{Epilogue, MatRef, gemm};
+use crate::gemm::{Epilogue, MR, MatRef, PackedB, Rhs, gemm};
 use crate::simd::{Kernel, Operand, Simd, dispatch, map, reduce, zip};
 use crate::softmax::softmax_rounded;
 use crate::{Threads, vecmath};
 
-/// Rows of a tile, at most: enough to pay for packing keys and values.
-const TILE_ROWS: usize = 64;
+/// Rows of a tile, at most: whole panels, and enough to pay for packing keys and values.
+const TILE_ROWS: usize = 11 * MR;
+
+/// Tiles of one head from which on keys and values are packed once for them all.
+const TILES_WORTH_PACKING: usize = 3;
 
 /// Rows of a tile, at least, however many keys there are.
 const LEAST_TILE_ROWS: usize = 8;
@@ -40,11 +44,12 @@ pub fn attention(
     let tiles = Tiles::new(a);
     let out = Rows::new(out, a.value_features);
     let scores = scores.map(|(stage, scores)| (stage, Rows::new(scores, a.keys)));
+    let packed = a.packs().then(|| PackedHeads::new(a, threads));
     let layout = Layout::dense(order, a.heads, a.queries, a.value_features);
     let task = |index: usize| {
         if may_go_on() {
             let tile = tiles.get(index);
-            tile.run(a, scores.as_ref(), |place: [usize; 3], row: &[f32]| {
+            tile.run(a, packed.as_ref(), scores.as_ref(), |place: [usize; 3], row: &[f32]| {
                 // SAFETY: each batch, head and query belongs to one tile, and a dense layout gives each its own row.
                 unsafe { out.write(layout.at(place[0], place[1], place[2]), row) };
             });
@@ -59,11 +64,66 @@ pub fn attention(
 }
 
 impl<T> Attention<'_, T> {
-    /// The memory that one thread needs for its tile.
-    pub fn scratch_bytes(&self) -> usize {
+    /// The memory that `threads` threads need for their tiles, and for what they share.
+    pub fn scratch_bytes(&self, threads: usize) -> usize {
         let rows = tile_rows(self.keys);
-        rows.saturating_mul(self.keys.saturating_add(self.value_features)).saturating_mul(size_of::<f32>())
+        let tile = rows.saturating_mul(self.keys.saturating_add(self.value_features)).saturating_mul(size_of::<f32>());
+        let head = || {
+            let keys = PackedB::size_bytes(self.features, self.keys)?;
+            keys.checked_add(PackedB::size_bytes(self.keys, self.value_features)?)
+        };
+        let heads = if self.packs() { self.batch.saturating_mul(self.kv_heads) } else { 0 };
+        tile.saturating_mul(threads).saturating_add(head().unwrap_or(usize::MAX).saturating_mul(heads))
     }
+
+    /// Whether many tiles multiply with all keys of a head.
+    fn packs(&self) -> bool {
+        self.queries >= TILES_WORTH_PACKING * tile_rows(self.keys)
+            && self.keys > 0
+            && self.batch > 0
+            && self.visible(0, 0) == (0..self.keys)
+    }
+}
+
+/// The keys and values of every head, as right operands of products.
+struct PackedHeads {
+    kv_heads: usize,
+    heads: Vec<(PackedB, PackedB)>,
+}
+
+impl PackedHeads {
+    fn new(a: &Attention<'_, f32>, threads: &Threads) -> Self {
+        let head = |index: usize| {
+            let (batch, head) = (index / a.kv_heads, index % a.kv_heads);
+            let keys = a.keys_of(batch, head, 0..a.keys);
+            let values = a.values_of(batch, head, 0..a.keys);
+            (PackedB::pack(keys, threads), PackedB::pack(values, threads))
+        };
+        Self { kv_heads: a.kv_heads, heads: (0..a.batch * a.kv_heads).map(head).collect() }
+    }
+
+    fn of(&self, batch: usize, kv_head: usize) -> &(PackedB, PackedB) {
+        &self.heads[batch * self.kv_heads + kv_head]
+    }
+}
+
+impl<'a> Attention<'a, f32> {
+    /// `kᵀ` for some keys of a head.
+    fn keys_of(&self, batch: usize, kv_head: usize, span: Range<usize>) -> MatRef<'a> {
+        let keys = self.k.from(batch, kv_head, span.start);
+        MatRef::new(keys, self.features, span.len(), 1, self.k.layout.position)
+    }
+
+    /// The values of some keys of a head.
+    fn values_of(&self, batch: usize, kv_head: usize, span: Range<usize>) -> MatRef<'a> {
+        let values = self.v.from(batch, kv_head, span.start);
+        MatRef::new(values, span.len(), self.value_features, self.v.layout.position, 1)
+    }
+}
+
+thread_local! {
+    static SCORES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static OUT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 fn tile_rows(keys: usize) -> usize {
@@ -171,25 +231,35 @@ impl Tile {
     fn run(
         &self,
         a: &Attention<'_, f32>,
+        packed: Option<&PackedHeads>,
         all_scores: Option<&(Stage, Rows)>,
         mut write: impl FnMut([usize; 3], &[f32]),
     ) {
         let span = if all_scores.is_some() { 0..a.keys } else { self.span(a) };
-        let mut out = vec![0.0; self.rows * a.value_features];
+        let packed = packed.filter(|_| span == (0..a.keys)).map(|packed| packed.of(self.batch, self.kv_head));
+        let mut out = OUT.take();
+        out.clear();
+        out.resize(self.rows * a.value_features, 0.0);
         if !span.is_empty() {
-            let mut scores = vec![0.0; self.rows * span.len()];
-            self.multiply(a, span.clone(), &mut scores);
-            for (row, scores) in scores.chunks_exact_mut(span.len()).enumerate() {
-                self.weigh(a, self.place(row), span.clone(), scores, all_scores);
+            let mut scores = SCORES.take();
+            scores.resize(scores.len().max(self.rows * span.len()), 0.0);
+            let weights = &mut scores[..self.rows * span.len()];
+            self.multiply(a, packed.map(|(keys, _)| keys), span.clone(), weights);
+            for (row, weights) in weights.chunks_exact_mut(span.len()).enumerate() {
+                self.weigh(a, self.place(row), span.clone(), weights, all_scores);
             }
-            let weights = MatRef::row_major(&scores, self.rows, span.len());
-            let values = a.v.from(self.batch, self.kv_head, span.start);
-            let values = MatRef::new(values, span.len(), a.value_features, a.v.layout.position, 1);
+            let weights = MatRef::row_major(weights, self.rows, span.len());
+            let values = match packed {
+                Some((_, values)) => Rhs::Packed(values),
+                None => Rhs::Mat(a.values_of(self.batch, self.kv_head, span)),
+            };
             gemm(&Threads::single(), 1.0, weights, values, 0.0, &mut out, a.value_features, &Epilogue::default());
+            SCORES.set(scores);
         }
         for row in 0..self.rows {
             write(self.place(row), &out[row * a.value_features..][..a.value_features]);
         }
+        OUT.set(out);
     }
 
     /// The keys that any row sees.
@@ -202,11 +272,11 @@ impl Tile {
     }
 
     /// `scale · q · kᵀ`
-    fn multiply(&self, a: &Attention<'_, f32>, span: Range<usize>, scores: &mut [f32]) {
+    fn multiply(&self, a: &Attention<'_, f32>, packed: Option<&PackedB>, span: Range<usize>, scores: &mut [f32]) {
         let q = a.q.from(self.batch, self.head, self.query);
         let q_stride = if self.is_across_heads { a.q.layout.head } else { a.q.layout.position };
-        let k = a.k.from(self.batch, self.kv_head, span.start);
         if self.rows <= FEW_ROWS {
+            let k = a.k.from(self.batch, self.kv_head, span.start);
             for (row, out) in scores.chunks_exact_mut(span.len()).enumerate() {
                 let q = q.get(row * q_stride..).map_or(&[][..], |q| &q[..a.features]);
                 dispatch(Products { q, k, stride: a.k.layout.position, scale: a.scale, out });
@@ -214,8 +284,9 @@ impl Tile {
             return;
         }
         let q = MatRef::new(q, self.rows, a.features, q_stride, 1);
-        let k = MatRef::new(k, a.features, span.len(), 1, a.k.layout.position);
-        gemm(&Threads::single(), a.scale, q, k, 0.0, scores, span.len(), &Epilogue::default());
+        let columns = span.len();
+        let k = packed.map_or_else(|| Rhs::Mat(a.keys_of(self.batch, self.kv_head, span)), Rhs::Packed);
+        gemm(&Threads::single(), a.scale, q, k, 0.0, scores, columns, &Epilogue::default());
     }
 
     /// Turns a row of products into weights.

@@ -35,6 +35,9 @@ const DIRECT_ROWS: usize = 2 * MR;
 /// Up to this many elements, B is read where it lies whatever the number of rows: it stays in cache anyway.
 const DIRECT_ELEMENTS: usize = 64 * 64;
 
+/// Up to this many columns, A is read where it lies: it passes by so few times that packing would cost as much.
+const DIRECT_COLUMNS: usize = 4 * NR;
+
 /// The left operand.
 #[derive(Clone, Copy)]
 pub(crate) enum Left<'a> {
@@ -356,7 +359,7 @@ impl Product<'_> {
             }
             Left::Matrix(a) => a,
         };
-        if rows.len() <= MR || columns <= 2 * NR {
+        if rows.len() <= MR || columns <= DIRECT_COLUMNS {
             let has_elements = !depth.is_empty();
             return RowPanels {
                 start: if has_elements { a.from(rows.start, depth.start) } else { &[] }.as_ptr(),

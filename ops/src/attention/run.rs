@@ -189,7 +189,7 @@ impl Call<'_> {
             sinks: self.sinks,
             visible: self.visible,
         };
-        let _scratch = cx.memory.reserve(a.scratch_bytes().saturating_mul(cx.threads.count()))?;
+        let _scratch = cx.memory.reserve(a.scratch_bytes(cx.threads.count()))?;
         let stages = self.scores.zip(scores.as_mut().map(|scores| &mut scores[..]));
         <T as Real>::run(cx, &a, order, &mut y, stages);
         cx.check()?;
