@@ -35,6 +35,10 @@ const DIRECT_ROWS: usize = 2 * MR;
 /// Up to this many elements, B is read where it lies whatever the number of rows: it stays in cache anyway.
 const DIRECT_ELEMENTS: usize = 64 * 64;
 
+/// Numbers of B that the first level of cache holds beside a panel of A. Tiles that share rows of C come one after the other
+/// for as long as their part of B is near: rows of C may lie pages apart.
+const NEAR_LEN: usize = 6 * 1024;
+
 /// Up to this many columns, A is read where it lies: it passes by so few times that packing would cost as much.
 const DIRECT_COLUMNS: usize = 4 * NR;
 
@@ -406,28 +410,31 @@ unsafe fn tiles(
     output: Output,
     store: Store<'_>,
 ) {
-    for column in columns.clone().step_by(kernel.columns) {
-        let column_panel = (column - columns.start) / NR;
-        let tile_columns = kernel.columns.min(columns.end - column);
+    let width = (NEAR_LEN / depth.max(1) / kernel.columns * kernel.columns).max(kernel.columns);
+    for near in steps(columns.clone(), width) {
         for (row_panel, row) in rows.clone().step_by(MR).enumerate() {
             let tile_rows = MR.min(rows.end - row);
-            let tile = Tile {
-                rows: tile_rows,
-                columns: tile_columns,
-                depth,
-                a: left.start.wrapping_add(row_panel * left.panel_stride),
-                a_row_stride: left.row_stride,
-                a_depth_stride: left.depth_stride,
-                b: right.start.wrapping_add(column_panel * right.panel_stride),
-                b_panel_stride: right.panel_stride,
-                b_rows: right.rows,
-                b_is_padded: right.is_padded,
-                c: output.start.wrapping_add(row * output.row_stride + column),
-                c_row_stride: output.row_stride,
-                store: Store { bias: store.bias.block(row, tile_rows, column, tile_columns), ..store },
-            };
-            // SAFETY: the caller's promise, cut down to this tile.
-            unsafe { (kernel.run)(&tile) };
+            for column in near.clone().step_by(kernel.columns) {
+                let column_panel = (column - columns.start) / NR;
+                let tile_columns = kernel.columns.min(near.end - column);
+                let tile = Tile {
+                    rows: tile_rows,
+                    columns: tile_columns,
+                    depth,
+                    a: left.start.wrapping_add(row_panel * left.panel_stride),
+                    a_row_stride: left.row_stride,
+                    a_depth_stride: left.depth_stride,
+                    b: right.start.wrapping_add(column_panel * right.panel_stride),
+                    b_panel_stride: right.panel_stride,
+                    b_rows: right.rows,
+                    b_is_padded: right.is_padded,
+                    c: output.start.wrapping_add(row * output.row_stride + column),
+                    c_row_stride: output.row_stride,
+                    store: Store { bias: store.bias.block(row, tile_rows, column, tile_columns), ..store },
+                };
+                // SAFETY: the caller's promise, cut down to this tile.
+                unsafe { (kernel.run)(&tile) };
+            }
         }
     }
 }
