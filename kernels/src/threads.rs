@@ -1,18 +1,20 @@
 //! Threads that one session owns, and how work is shared out among them.
 //!
-//! [`Threads`] is the calling thread plus `n - 1` sleeping workers. Nothing spins: with one thread, or one task, a call
-//! is an ordinary loop. Tasks are claimed one by one from a counter, so uneven tasks balance themselves; which thread runs a
-//! task never changes what the task computes.
+//! [`Threads`] is the calling thread plus `n - 1` workers of a rayon pool, which form a [`Crew`](crew): with one thread, or
+//! one task, a call is an ordinary loop. Tasks are claimed one by one from a counter, so uneven tasks balance themselves;
+//! which thread runs a task never changes what the task computes.
 
+mod crew;
+
+use crew::Crew;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Below this much work, waking another thread costs more than it saves.
-const WORTH_SHARING_NS: f64 = 50_000.0;
+/// Below this much work, telling another thread of it costs more than it saves.
+const WORTH_SHARING_NS: f64 = 20_000.0;
 
 /// Tasks much shorter than this spend their time being claimed.
-const SHORTEST_TASK_NS: f64 = 20_000.0;
+const SHORTEST_TASK_NS: f64 = 8_000.0;
 
 /// Tasks offered to each thread, so that one that is late can be helped by the others.
 const TASKS_PER_THREAD: usize = 4;
@@ -23,7 +25,7 @@ const TASKS_PER_THREAD: usize = 4;
 /// must look at it again before using a result.
 #[derive(Clone)]
 pub struct Threads {
-    workers: Option<Arc<rayon::ThreadPool>>,
+    crew: Option<Arc<Crew>>,
     stop: Option<Arc<Stop>>,
 }
 
@@ -55,7 +57,7 @@ impl fmt::Debug for Threads {
 impl Threads {
     /// The calling thread alone.
     pub const fn single() -> Self {
-        Self { workers: None, stop: None }
+        Self { crew: None, stop: None }
     }
 
     /// `count` threads in all, the calling one included; zero means one for every core that this process may use.
@@ -67,22 +69,18 @@ impl Threads {
         if count == 1 {
             return Ok(Self::single());
         }
-        let workers = rayon::ThreadPoolBuilder::new()
-            .num_threads(count - 1)
-            .thread_name(|i| format!("planish-{}", i + 1))
-            .build()
-            .map_err(ThreadsError)?;
-        Ok(Self { workers: Some(Arc::new(workers)), stop: None })
+        let crew = Crew::new(count - 1).map_err(ThreadsError)?;
+        Ok(Self { crew: Some(Arc::new(crew)), stop: None })
     }
 
     /// The same threads, told to stop by `stop`.
     pub fn stopped_by(&self, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { workers: self.workers.clone(), stop: Some(Arc::new(stop)) }
+        Self { crew: self.crew.clone(), stop: Some(Arc::new(stop)) }
     }
 
     /// The calling thread alone, told to stop by the same.
     pub fn alone(&self) -> Self {
-        Self { workers: None, stop: self.stop.clone() }
+        Self { crew: None, stop: self.stop.clone() }
     }
 
     /// Whether work should stop. Kernels ask this about every millisecond.
@@ -92,32 +90,17 @@ impl Threads {
 
     /// How many threads there are, the calling one included.
     pub fn count(&self) -> usize {
-        1 + self.workers.as_ref().map_or(0, |pool| pool.current_num_threads())
+        1 + self.crew.as_ref().map_or(0, |crew| crew.workers())
     }
 
     /// Calls `f(0)`, `f(1)`, …, `f(tasks - 1)` once each, in no particular order, and returns when all are done.
     ///
     /// A panic in `f` reaches the caller after every task that has begun is over.
     pub fn for_each(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
-        let Some(pool) = self.workers.as_ref().filter(|_| tasks > 1) else {
-            return (0..tasks).for_each(f);
-        };
-        let next = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if task >= tasks {
-                    break;
-                }
-                f(task);
-            }
-        };
-        pool.in_place_scope(|scope| {
-            for _ in 0..pool.current_num_threads().min(tasks - 1) {
-                scope.spawn(|_| work());
-            }
-            work();
-        });
+        match self.crew.as_ref().filter(|_| tasks > 1) {
+            Some(crew) => crew.for_each(tasks, f),
+            None => (0..tasks).for_each(f),
+        }
     }
 
     /// Calls `f` once with each item, in no particular order, and returns when all are done.
@@ -148,7 +131,7 @@ impl Threads {
     /// whole is not worth sharing, never more than `units`, and at least one.
     pub fn split(&self, units: usize, ns_per_unit: f64) -> usize {
         let total_ns = units as f64 * ns_per_unit;
-        if self.workers.is_none() || units <= 1 || total_ns < WORTH_SHARING_NS {
+        if self.crew.is_none() || units <= 1 || total_ns < WORTH_SHARING_NS {
             return 1;
         }
         let by_length = (total_ns / SHORTEST_TASK_NS) as usize;
@@ -159,6 +142,7 @@ impl Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn counts() -> [Threads; 3] {
         [Threads::single(), Threads::new(2).unwrap(), Threads::new(5).unwrap()]
@@ -188,6 +172,39 @@ mod tests {
                     }
                 });
                 assert!(data.iter().enumerate().all(|(i, &x)| i == x));
+            }
+        }
+    }
+
+    #[test]
+    fn callers_at_the_same_time_do_not_wait_for_each_other() {
+        let threads = Threads::new(3).unwrap();
+        let total = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        threads.for_each(5, &|_| {
+                            total.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 4 * 500 * 5);
+    }
+
+    #[test]
+    fn workers_that_sleep_are_woken() {
+        let threads = Threads::new(4).unwrap();
+        for pause_us in [0, 10, 100, 1_000, 5_000] {
+            for _ in 0..20 {
+                let total = AtomicUsize::new(0);
+                threads.for_each(16, &|_| {
+                    total.fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(total.into_inner(), 16);
+                std::thread::park_timeout(std::time::Duration::from_micros(pause_us));
             }
         }
     }
@@ -226,6 +243,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "task 3")]
     fn a_panic_reaches_the_caller() {
+        let threads = Threads::new(3).unwrap();
+        let all = |fails: bool| threads.for_each(64, &|i| assert!(!(fails && i == 40), "task {i}"));
+        for _ in 0..50 {
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| all(true))).is_err());
+            all(false);
+        }
         Threads::new(2).unwrap().for_each(8, &|i| assert!(i != 3, "task {i}"));
     }
 }
