@@ -47,7 +47,6 @@ impl Direct {
     /// How to do it, where windows do not reach too far or through a third dimension.
     pub(super) fn new(geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
         let ([_, height, width], [_, stride_y, stride_x]) = (geometry.output, geometry.strides);
-        let is_flat = geometry.kernel[0] == 1 && geometry.input[0] == 1 && geometry.output[0] == 1;
         let reach = [1, 2].map(|dim| (geometry.kernel[dim] - 1) * geometry.dilations[dim]);
         let more_rows = reach[0] / stride_y;
         let row_len = width + reach[1] / stride_x;
@@ -55,7 +54,7 @@ impl Direct {
         let wanted = (height * width).next_multiple_of(NR);
         let computed = if can_join { height * row_len } else { ((height - 1) * row_len + width).next_multiple_of(NR) };
         let wins = computed * geometry.group_out() <= wanted * (geometry.group_out() + PACKING_ROWS);
-        if !is_flat || geometry.group_in() == 0 || !wins {
+        if !geometry.is_flat() || geometry.group_in() == 0 || !wins {
             return None;
         }
         let phases = [stride_y.min(reach[0] + 1), stride_x.min(reach[1] + 1)];

@@ -249,6 +249,11 @@ impl ConvGeometry {
         self.out_channels / self.groups
     }
 
+    /// Whether there are two dimensions at most: the first one changes nothing.
+    pub(crate) fn is_flat(&self) -> bool {
+        [self.kernel[0], self.input[0], self.output[0]] == [1; 3] && self.pads_begin[0] == 0
+    }
+
     /// Whether each output is made of the one input at the same place.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.strides == [1; 3] && self.pads_begin == [0; 3] && self.input == self.output

@@ -3,9 +3,10 @@
 //! A [`ConvGeometry`] holds the sizes, a [`PackedConv`] the weights in the form that suits them:
 //! a pointwise convolution is one matrix product on the input as it lies; most others are products with shifted stretches of
 //! the padded input (`direct`), the rest with `patches`, which are packed block by block; one input channel for each output
-//! channel goes its own way (`depthwise`).
+//! channel goes its own way (`depthwise` along its rows, or `depthwise_blocks` across channels).
 
 mod depthwise;
+mod depthwise_blocks;
 mod direct;
 mod geometry;
 mod patches;
@@ -22,8 +23,10 @@ use std::cell::Cell;
 
 use crate::elementwise::Unary;
 use crate::gemm::{Bias, Epilogue, Left, MatRef, PackedA, Product, Right};
+use crate::simd::MAX_LANES;
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
+use depthwise_blocks::DepthwiseBlocks;
 use direct::{Direct, conv_direct};
 
 pub(crate) use patches::{Patches, Sample};
@@ -219,12 +222,32 @@ fn conv_depthwise(
     activation: Option<Unary>,
     y: &mut [f32],
 ) {
-    let Some(band) = Band::new(geometry) else {
-        return scalar::conv_stoppable(threads, geometry, x, weights, bias, activation, y);
-    };
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
+    if DepthwiseBlocks::pays(geometry) {
+        let each = each.next_multiple_of(MAX_LANES);
+        return threads.for_each_chunk_mut(y, each * plane, |task, output| {
+            let mut scratch = BAND.take();
+            let kernel = DepthwiseBlocks {
+                isa,
+                threads,
+                geometry,
+                input: x,
+                weights,
+                bias,
+                activation,
+                first_channel: task * each,
+                output,
+                scratch: &mut scratch,
+            };
+            simd::dispatch_on(isa, kernel);
+            BAND.set(scratch);
+        });
+    }
+    let Some(band) = Band::new(geometry) else {
+        return scalar::conv_stoppable(threads, geometry, x, weights, bias, activation, y);
+    };
     threads.for_each_chunk_mut(y, each * plane, |task, output| {
         let mut scratch = BAND.take();
         if scratch.len() < band.len() {

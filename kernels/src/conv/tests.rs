@@ -59,6 +59,7 @@ fn case(transposed: bool) -> impl Strategy<Value = Case> {
     ];
     let channels = prop_oneof![
         (1usize..3, 1usize..5, 1usize..8, Just(1usize)),
+        (1usize..3, Just(1usize), 1usize..3, 8usize..36),
         (1usize..3, Just(1usize), 1usize..4, 2usize..5),
         (1usize..2, 1usize..4, 1usize..8, 1usize..3),
     ];
@@ -118,6 +119,10 @@ fn large_shapes_cross_every_block() {
         (1, 2, 2, 2, [1, 9000], [1, 31], 2, 0),
         (5, 4, 8, 2, [20, 20], [3, 3], 1, 1),
         (30, 20, 40, 1, [1, 30], [1, 3], 1, 0),
+        (2, 40, 40, 40, [60, 57], [3, 3], 2, 1),
+        (1, 20, 40, 20, [9, 40], [5, 5], 1, 2),
+        (2, 35, 35, 35, [7, 7], [5, 5], 1, 2),
+        (1, 16, 16, 16, [3, 400], [9, 9], 1, 4),
         (3, 64, 70, 1, [30, 31], [3, 3], 2, 1),
         (1, 200, 31, 1, [30, 40], [5, 5], 1, 2),
     ];

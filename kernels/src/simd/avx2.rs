@@ -260,6 +260,23 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose(
+        self,
+        from: &[f32],
+        from_stride: usize,
+        [rows, columns]: [usize; 2],
+        to: &mut [f32],
+        to_stride: usize,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(rows <= Self::LANES && columns <= Self::LANES);
+        assert!((rows - 1) * from_stride + columns <= from.len() && (columns - 1) * to_stride + rows <= to.len());
+        have!(transpose(from.as_ptr(), from_stride, [rows, columns], to.as_mut_ptr(), to_stride));
+    }
+
+    #[inline(always)]
     fn load_partial(self, x: &[f32], count: usize, fill: f32) -> __m256 {
         let count = count.min(Self::LANES);
         assert!(x.len() >= count);
@@ -284,4 +301,48 @@ impl Simd for Avx2 {
 fn first_lanes(count: usize) -> __m256i {
     let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
+}
+
+/// `to[j · to_stride + i] = from[i · from_stride + j]`
+///
+/// # Safety
+/// There are at most 8 rows and columns, and all of them may be read and written.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn transpose(from: *const f32, from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
+    let mut lines = [_mm256_setzero_ps(); 8];
+    let mask = first_lanes(columns);
+    for (i, line) in lines.iter_mut().enumerate().take(rows) {
+        // SAFETY: the mask has the columns of a row that may be read.
+        *line = unsafe { _mm256_maskload_ps(from.add(i * from_stride), mask) };
+    }
+    let mask = first_lanes(rows);
+    for (j, column) in transposed(lines).iter().enumerate().take(columns) {
+        // SAFETY: the mask has the rows of a column that may be written.
+        unsafe { _mm256_maskstore_ps(to.add(j * to_stride), mask, *column) }
+    }
+}
+
+/// The columns of eight rows.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    // Of every four rows: part `c` holds, in half `h`, their elements of column `4h + c`.
+    let parts: [[__m256; 4]; 2] = std::array::from_fn(|group| {
+        let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+        let low = [_mm256_castps_pd(_mm256_unpacklo_ps(a, b)), _mm256_castps_pd(_mm256_unpacklo_ps(c, d))];
+        let high = [_mm256_castps_pd(_mm256_unpackhi_ps(a, b)), _mm256_castps_pd(_mm256_unpackhi_ps(c, d))];
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(low[0], low[1])),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(low[0], low[1])),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(high[0], high[1])),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(high[0], high[1])),
+        ]
+    });
+    let mut columns = [_mm256_setzero_ps(); 8];
+    for c in 0..4 {
+        columns[c] = _mm256_permute2f128_ps::<0x20>(parts[0][c], parts[1][c]);
+        columns[4 + c] = _mm256_permute2f128_ps::<0x31>(parts[0][c], parts[1][c]);
+    }
+    columns
 }

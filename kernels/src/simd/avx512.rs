@@ -248,6 +248,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose(
+        self,
+        from: &[f32],
+        from_stride: usize,
+        [rows, columns]: [usize; 2],
+        to: &mut [f32],
+        to_stride: usize,
+    ) {
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!(rows <= Self::LANES && columns <= Self::LANES);
+        assert!((rows - 1) * from_stride + columns <= from.len() && (columns - 1) * to_stride + rows <= to.len());
+        have!(transpose(from.as_ptr(), from_stride, [rows, columns], to.as_mut_ptr(), to_stride));
+    }
+
+    #[inline(always)]
     fn load_partial(self, x: &[f32], count: usize, fill: f32) -> __m512 {
         let count = count.min(Self::LANES);
         assert!(x.len() >= count);
@@ -266,4 +283,58 @@ impl Simd for Avx512 {
 #[inline(always)]
 fn first_lanes(count: usize) -> __mmask16 {
     ((1u32 << count) - 1) as __mmask16
+}
+
+/// `to[j · to_stride + i] = from[i · from_stride + j]`
+///
+/// # Safety
+/// There are at most 16 rows and columns, and all of them may be read and written.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(from: *const f32, from_stride: usize, [rows, columns]: [usize; 2], to: *mut f32, to_stride: usize) {
+    let mut lines = [_mm512_setzero_ps(); 16];
+    let mask = first_lanes(columns);
+    for (i, line) in lines.iter_mut().enumerate().take(rows) {
+        // SAFETY: the mask has the columns of a row that may be read.
+        *line = unsafe { _mm512_maskz_loadu_ps(mask, from.add(i * from_stride)) };
+    }
+    let mask = first_lanes(rows);
+    for (j, column) in transposed(lines).iter().enumerate().take(columns) {
+        // SAFETY: the mask has the rows of a column that may be written.
+        unsafe { _mm512_mask_storeu_ps(to.add(j * to_stride), mask, *column) }
+    }
+}
+
+/// The columns of sixteen rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+    // Of every four rows: part `c` holds, in quarter `q`, their elements of column `4q + c`.
+    let parts: [[__m512; 4]; 4] = std::array::from_fn(|group| {
+        let [a, b, c, d] = [rows[4 * group], rows[4 * group + 1], rows[4 * group + 2], rows[4 * group + 3]];
+        let low = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)].map(|x| _mm512_castps_pd(x));
+        let high = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)].map(|x| _mm512_castps_pd(x));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1])),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1])),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1])),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1])),
+        ]
+    });
+    let mut columns = [_mm512_setzero_ps(); 16];
+    for c in 0..4 {
+        let even = [
+            _mm512_shuffle_f32x4::<0x88>(parts[0][c], parts[1][c]),
+            _mm512_shuffle_f32x4::<0x88>(parts[2][c], parts[3][c]),
+        ];
+        let odd = [
+            _mm512_shuffle_f32x4::<0xdd>(parts[0][c], parts[1][c]),
+            _mm512_shuffle_f32x4::<0xdd>(parts[2][c], parts[3][c]),
+        ];
+        columns[c] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+        columns[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+        columns[8 + c] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+        columns[12 + c] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+    }
+    columns
 }

@@ -127,6 +127,24 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The least lane; of no meaning where one is NaN.
     fn reduce_min(self, a: Self::F32) -> f32;
 
+    /// `to[j · to_stride + i] = from[i · from_stride + j]` for at most `LANES` rows `i` and columns `j`. Panics where a slice is too
+    /// short for that.
+    #[inline(always)]
+    fn transpose(
+        self,
+        from: &[f32],
+        from_stride: usize,
+        [rows, columns]: [usize; 2],
+        to: &mut [f32],
+        to_stride: usize,
+    ) {
+        for i in 0..rows {
+            for j in 0..columns {
+                to[j * to_stride + i] = from[i * from_stride + j];
+            }
+        }
+    }
+
     /// The first `count.min(LANES)` values of `x`, then `fill`. Panics where `x` is shorter than that.
     #[inline(always)]
     fn load_partial(self, x: &[f32], count: usize, fill: f32) -> Self::F32 {

@@ -180,3 +180,43 @@ fn zip_takes_every_mix_of_operands() {
 fn an_operand_of_another_length_is_refused() {
     dispatch(Difference { a: Operand::Output, b: Operand::Slice(&[1.0]), y: &mut [0.0, 0.0] });
 }
+
+struct Turned<'a> {
+    from: &'a [f32],
+    sizes: [usize; 2],
+    to: &'a mut [f32],
+}
+
+impl Kernel for Turned<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let sizes = self.sizes.map(|n| n.min(S::LANES));
+        s.transpose(self.from, 23, sizes, self.to, 19);
+    }
+}
+
+#[test]
+fn transposing_touches_the_wanted_columns_alone() {
+    let from: Vec<f32> = (0..23 * 16).map(|i| i as f32).collect();
+    for isa in Isa::available() {
+        let lanes = match isa {
+            Isa::Scalar => 1,
+            Isa::Neon => 4,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        };
+        for rows in 0..=lanes {
+            for columns in 0..=lanes {
+                let mut to = vec![-1.0; 19 * 16];
+                dispatch_on(isa, Turned { from: &from, sizes: [rows, columns], to: &mut to });
+                for (at, &got) in to.iter().enumerate() {
+                    let (j, i) = (at / 19, at % 19);
+                    let expected = if i < rows && j < columns { from[i * 23 + j] } else { -1.0 };
+                    assert_eq!(got, expected, "{rows} × {columns} at {at} on {isa}");
+                }
+            }
+        }
+    }
+}
