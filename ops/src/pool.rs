@@ -5,7 +5,7 @@
 //! Opsets of LpPool: 1; 2 makes `p` an integer; 18 adds dilations and `ceil_mode`; 22 adds bfloat16.
 
 use crate::Define;
-use crate::dtypes::{Number, for_dtypes};
+use crate::dtypes::{Number, for_dtypes, from_f32, to_f32};
 use crate::geometry::{Window, WindowAxes, WindowAxis, for_each_tap, window_at};
 use crate::half::{for_real, widened};
 use crate::norm::Norm;
@@ -186,6 +186,11 @@ impl Op for MaxPool {
 
 impl MaxPool {
     fn values<T: Number>(&self, cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
+        if matches!(x.dtype(), DType::F16 | DType::BF16) {
+            // The greatest of 16-bit numbers is one of them, so that nothing is rounded on the way back.
+            let y = self.values::<f32>(cx, &to_f32(cx, x)?)?;
+            return from_f32(cx, y, x.dtype());
+        }
         let pool = Pool::new(&self.window, x.shape())?;
         if x.dtype() == DType::F32 {
             let mut y = cx.uninit::<f32>(pool.shape.clone())?;

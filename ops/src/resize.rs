@@ -450,6 +450,10 @@ impl Resize {
         if y.is_empty() {
             return Ok(y.freeze());
         }
+        if inner == 1 && samples.iter().all(|s| !s.is_outside && (1..=2).contains(&s.taps.len())) {
+            resize_rows(cx, source, dim, &samples, &mut y)?;
+            return Ok(y.freeze());
+        }
         let taps = samples.iter().map(|s| s.taps.len()).max().unwrap_or(1);
         parallel::fill_units(cx, &mut y, inner, 0.5 * taps as f64, |start, rows| {
             for (r, row) in rows.chunks_exact_mut(inner).enumerate() {
@@ -469,6 +473,26 @@ impl Resize {
         })?;
         Ok(y.freeze())
     }
+}
+
+/// Resizes rows of `dim` elements whose every sample is the mean of one or two.
+fn resize_rows(cx: &EvalCx<'_>, x: &[f32], dim: usize, samples: &[Sample], y: &mut [f32]) -> Result<(), OpError> {
+    const NS_PER_ELEMENT: f64 = 1.0;
+    let pair = |sample: &Sample| {
+        let (first, last) = (sample.taps[0], sample.taps[sample.taps.len() - 1]);
+        let second = if sample.taps.len() == 2 { last.1 as f32 } else { 0.0 };
+        ([first.0, last.0], [first.1 as f32, second])
+    };
+    let pairs: Vec<([usize; 2], [f32; 2])> = samples.iter().map(pair).collect();
+    let length = pairs.len();
+    parallel::fill_units(cx, y, length, NS_PER_ELEMENT, |start, rows| {
+        for (r, row) in rows.chunks_exact_mut(length).enumerate() {
+            let x = &x[(start / length + r) * dim..][..dim];
+            for (y, &([a, b], [left, right])) in row.iter_mut().zip(&pairs) {
+                *y = if right == 0.0 { left * x[a] } else { left * x[a] + right * x[b] };
+            }
+        }
+    })
 }
 
 /// Along each axis, the input index that each output index picks; `None` for the extrapolation value.
