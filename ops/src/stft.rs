@@ -101,7 +101,7 @@ impl Stft {
         let (batch, samples, parts) = (signal.shape()[0], signal.shape()[1], signal.shape()[2]);
         let frames = (samples - length) / step + 1;
         let bins = if self.is_onesided { length / 2 + 1 } else { length };
-        let transform = Transform::new(cx, length, false)?;
+        let transform = Transform::<f64>::new(cx, length, false)?;
         let mut y = cx.uninit::<T>(Shape::new(&[batch, frames, bins, 2])?)?;
         let x = signal.as_slice::<T>()?;
         let window = window.map(|window| window.as_slice::<T>()).transpose()?;
