@@ -82,6 +82,7 @@ impl Reshape {
         match to_infer {
             Some(_) if self.allow_zero && parts.iter().any(|&part| *part == 0) => return Err(mismatch()),
             Some(i) => dims[i] = quotient(whole, parts).ok_or_else(mismatch)?,
+            None if (0..dims.len()).any(|i| is_copied[i] && dims[i] == 0) => {}
             None if Dim::provably_different(&product(&whole), &product(&parts)) => return Err(mismatch()),
             None => {}
         }
@@ -138,6 +139,7 @@ mod tests {
             Case { from: &[2, 3, 4], shape: &[0, -1], allow_zero: 0, to: Some(&[2, 12]) },
             Case { from: &[2, 0], shape: &[0, 5], allow_zero: 1, to: Some(&[0, 5]) },
             Case { from: &[0, 3], shape: &[0, -1], allow_zero: 0, to: Some(&[0, 3]) },
+            Case { from: &[0, 0, 1], shape: &[5, 0, 1], allow_zero: 0, to: Some(&[5, 0, 1]) },
             Case { from: &[1], shape: &[], allow_zero: 0, to: Some(&[]) },
             Case { from: &[2, 0], shape: &[0, -1], allow_zero: 1, to: None },
             Case { from: &[2, 3], shape: &[4, -1], allow_zero: 0, to: None },
