@@ -49,7 +49,7 @@ impl Op for Pow {
             };
             return Ok(map_runs(cx, x, 0.5, run)?.into());
         }
-        refuse_negative_powers_of_zero(&x, &y)?;
+        refuse_negative_powers_of_zero(cx, &x, &y)?;
         Ok(for_numeric!(y.dtype(), E => powers::<E>(cx, &x, &y))?.into())
     }
 }
@@ -79,16 +79,24 @@ fn powers<E: Power>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, O
     ])
 }
 
-fn refuse_negative_powers_of_zero(x: &Tensor, y: &Tensor) -> Result<(), OpError> {
-    let is_zero = match x.dtype() {
-        DType::I32 => x.as_slice::<i32>()?.contains(&0),
-        DType::I64 => x.as_slice::<i64>()?.contains(&0),
+/// An error where an integer 0 meets a negative exponent.
+fn refuse_negative_powers_of_zero(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<(), OpError> {
+    fn meet<T: Number, E: Number>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<bool, OpError> {
+        if !x.as_slice::<T>()?.contains(&T::ZERO) || !y.as_slice::<E>()?.iter().any(|y| *y < E::ZERO) {
+            return Ok(false);
+        }
+        let met = binary_to::<T, E, bool>(cx, x, y, NS, |x, y| x == T::ZERO && y < E::ZERO)?;
+        Ok(met.as_slice::<bool>()?.contains(&true))
+    }
+    fn with<T: Number>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<bool, OpError> {
+        for_dtypes!(y.dtype(), E => meet::<T, E>(cx, x, y), [I8 = i8, I16 = i16, I32 = i32, I64 = i64])
+    }
+    let is_undefined = match x.dtype() {
+        DType::I32 if y.dtype().is_signed_integer() => with::<i32>(cx, x, y)?,
+        DType::I64 if y.dtype().is_signed_integer() => with::<i64>(cx, x, y)?,
         _ => false,
     };
-    let is_negative = is_zero
-        && y.dtype().is_signed_integer()
-        && for_numeric!(y.dtype(), E => Ok::<bool, OpError>(y.as_slice::<E>()?.iter().any(|y| y.to_f64() < 0.0)))?;
-    if is_negative { Err(OpError::invalid("an integer 0 has no negative powers")) } else { Ok(()) }
+    if is_undefined { Err(OpError::invalid("an integer 0 has no negative powers")) } else { Ok(()) }
 }
 
 /// A number as an exponent.
@@ -165,5 +173,11 @@ mod tests {
         assert_eq!(pow(-3), tensor(&[4], &[0i64, -1, 1, 0]));
         assert_eq!(pow(64), tensor(&[4], &[0i64, 1, 1, (-3i64).wrapping_pow(64)]));
         assert!(eval("Pow", Attributes::new(), &[tensor(&[1], &[0i32]), tensor(&[1], &[-1i32])]).is_err());
+    }
+
+    #[test]
+    fn a_zero_may_stand_beside_a_negative_exponent_of_another() {
+        let y = eval("Pow", Attributes::new(), &[tensor(&[2], &[0i32, -2]), tensor(&[2], &[2i16, -1])]);
+        assert_eq!(y.unwrap(), tensor(&[2], &[0i32, 0]));
     }
 }
