@@ -39,14 +39,23 @@ impl Fold {
         }
     }
 
-    /// The fold of two symbolic integers, where it can be said.
+    /// The fold of what two symbolic integers count as, where it can be said.
     pub fn of_dims(self, a: &Dim, b: &Dim) -> Dim {
         match self {
-            Fold::Sum => a + b,
+            Fold::Sum | Fold::SumSquare | Fold::L1 => a + b,
             Fold::Prod => a * b,
             Fold::Max => a.max(b),
             Fold::Min => a.min(b),
-            Fold::SumSquare | Fold::L1 | Fold::LogSumExp => Dim::unknown(),
+            Fold::LogSumExp => Dim::unknown(),
+        }
+    }
+
+    /// What a symbolic integer counts as in a fold.
+    pub fn of_dim(self, a: &Dim) -> Dim {
+        match self {
+            Fold::SumSquare => a * a,
+            Fold::L1 => a.max(-a),
+            _ => a.clone(),
         }
     }
 }

@@ -114,7 +114,8 @@ impl<K: Kind> Op for Reduce<K> {
         let fact = Fact::shaped(x.dtype(0), self.remaining(shape, &is_reduced, Dim::known(1)));
         let folds_all = K::FINISH == Finish::Nothing && is_reduced.iter().all(|&is_reduced| is_reduced);
         let elements = x.elements(0).filter(|_| folds_all).and_then(|elements| {
-            let folded = elements.into_iter().reduce(|a, b| K::FOLD.of_dims(&a, &b))?;
+            let counted = elements.iter().map(|element| K::FOLD.of_dim(element));
+            let folded = counted.reduce(|a, b| K::FOLD.of_dims(&a, &b))?;
             Some(vec![in_range(folded, x.dtype(0))])
         });
         Ok(vec![with_elements(fact, elements)])
@@ -249,6 +250,16 @@ mod tests {
         let mut rows = std::collections::BTreeMap::<_, Vec<f64>>::new();
         x.iter().enumerate().for_each(|(i, &v)| rows.entry(key(i)).or_default().push(v));
         rows.values().map(|row| definition(name, row)).collect()
+    }
+
+    #[test]
+    fn contents_are_folded_as_elements_are() {
+        for (name, expected) in [("ReduceSum", "-8"), ("ReduceL1", "8"), ("ReduceSumSquare", "64")] {
+            let attributes = Attributes::new().with("keepdims", 1i64);
+            assert_eq!(infer(name, attributes, &[elements("-8")]).unwrap(), elements(expected), "{name}");
+        }
+        let y = infer("ReduceSumSquare", Attributes::new(), &[elements("2, 3")]).unwrap();
+        assert_eq!(y, elements("13"));
     }
 
     #[test]
