@@ -44,7 +44,7 @@ impl Op for Mod {
 
     fn eval(&self, cx: &mut EvalCx<'_>, mut inputs: Inputs) -> Result<Outputs, OpError> {
         let (a, b) = take_two(&mut inputs)?;
-        refuse_integer_zero(&b)?;
+        refuse_integer_zero(&a, &b)?;
         let truncates = self.truncates;
         let y = for_numeric!(a.dtype(), T => binary::<T>(cx, a, b, 5.0, |a, b, y| match truncates {
             true => zip(a, b, y, Number::rem),
@@ -76,6 +76,8 @@ mod tests {
     fn nonsense_is_refused() {
         let x = tensor(&[1], &[0i32]);
         assert!(eval("Mod", Attributes::new(), &[x.clone(), x.clone()]).is_err());
+        let nothing = eval("Mod", Attributes::new(), &[tensor::<i32>(&[0], &[]), x.clone()]).unwrap();
+        assert_eq!(nothing, tensor::<i32>(&[0], &[]));
         assert!(eval("Mod", Attributes::new().with("fmod", 2i64), &[x.clone(), x]).is_err());
     }
 }
