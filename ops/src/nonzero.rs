@@ -6,8 +6,8 @@ use crate::Define;
 use crate::dtypes::for_dtypes;
 use crate::elements::Odometer;
 use planish_ir::{
-    ALL_TENSORS, AttributeError, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NodeView, Op, OpError, Outputs,
-    Schema, arg,
+    AttributeError, CLASSIC_TENSORS, Dim, EvalCx, Fact, Facts, INT64, InferError, Inputs, NodeView, Op, OpError,
+    Outputs, Schema, arg,
 };
 use planish_tensor::{DType, Element, Shape, Tensor};
 
@@ -16,7 +16,7 @@ use planish_tensor::{DType, Element, Shape, Tensor};
 pub struct NonZero;
 
 impl Define for NonZero {
-    const SCHEMA: Schema = Schema::new("NonZero", 13).inputs(&[arg("X", ALL_TENSORS)]).outputs(&[arg("Y", INT64)]);
+    const SCHEMA: Schema = Schema::new("NonZero", 13).inputs(&[arg("X", CLASSIC_TENSORS)]).outputs(&[arg("Y", INT64)]);
 
     fn parse(_node: &NodeView<'_>) -> Result<Self, AttributeError> {
         Ok(NonZero)
