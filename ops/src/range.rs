@@ -110,18 +110,21 @@ fn floats<T: Number>(cx: &EvalCx<'_>, inputs: &Inputs, at: impl Fn(T, T, usize) 
 /// How many numbers there are from `start` on before `limit`.
 fn float_count(start: f64, limit: f64, delta: f64) -> Result<usize, OpError> {
     let count = (limit - start) / delta;
-    if count.is_nan() || count == f64::INFINITY {
+    if count.is_nan() || count == f64::INFINITY || delta == 0.0 {
         return Err(OpError::invalid(format!("no range goes from {start:?} to {limit:?} by {delta:?}")));
     }
     Ok(count.ceil().max(0.0) as usize)
 }
 
-/// The number that input `index` is, if it is a constant of a float type.
+/// The number that input `index` is, if it is a constant of a type whose contents are not tracked.
 fn float(x: &Facts<'_>, index: usize) -> Option<f64> {
     fn first<T: Number>(x: &Tensor) -> Result<Option<f64>, OpError> {
         Ok(x.as_slice::<T>()?.first().map(|v| v.to_f64()))
     }
     let x = x.constant(index).filter(|x| x.num_elements() == 1)?;
+    if x.dtype() == DType::I16 {
+        return first::<i16>(x).ok().flatten();
+    }
     for_float!(x.dtype(), T => first::<T>(x)).ok().flatten()
 }
 
@@ -152,7 +155,7 @@ mod tests {
     fn endless_ranges_are_refused() {
         assert!(range(0i64, 1, 0).is_err());
         assert!(range(i64::MIN, i64::MAX, 1).is_err());
-        for (limit, delta) in [(1.0, 0.0), (f32::NAN, 1.0), (f32::INFINITY, 1.0), (1e30, 1e-10)] {
+        for (limit, delta) in [(1.0, 0.0), (-1.0, 0.0), (f32::NAN, 1.0), (f32::INFINITY, 1.0), (1e30, 1e-10)] {
             assert!(range(0f32, limit, delta).is_err(), "{limit} by {delta}");
         }
     }
@@ -164,6 +167,9 @@ mod tests {
         assert_eq!(y, Fact::shaped(Some(DType::I64), vec![Dim::symbol("seq")]));
         let y = infer("Range", Attributes::new(), &[scalar("s"), scalar("s + 3"), scalar("2")]).unwrap();
         assert_eq!(y, elements("s, s + 2"));
+        let numbers = [0i16, 4, 3].map(|v| Fact::constant(tensor(&[], &[v])));
+        let y = infer("Range", Attributes::new(), &numbers).unwrap();
+        assert_eq!(y, Fact::shaped(Some(DType::I16), vec![Dim::known(2)]));
         let numbers = [0f32, 1.0, 0.3].map(|v| Fact::constant(tensor(&[], &[v])));
         let y = infer("Range", Attributes::new(), &numbers).unwrap();
         assert_eq!(y, Fact::shaped(Some(DType::F32), vec![Dim::known(4)]));
