@@ -71,8 +71,9 @@ impl Lrn {
         let (_, channels, plane) = channel_extents(x.shape());
         let values = x.as_slice::<T>()?;
         let mut y = cx.uninit::<T>(x.shape().clone())?;
-        let number = |v: f32| T::from(v).unwrap_or_else(T::nan);
-        let (alpha, beta, bias) = (number(self.alpha / self.size as f32), number(self.beta), number(self.bias));
+        let number = |v: f64| T::from(v).unwrap_or_else(T::nan);
+        let (alpha, beta, bias) =
+            (number(f64::from(self.alpha) / self.size as f64), number(self.beta.into()), number(self.bias.into()));
         let ns_per_element = self.size.min(channels) as f64 + 20.0;
         parallel::fill_units(cx, &mut y, plane.max(1), ns_per_element, |start, piece| {
             for (i, y) in (start / plane..).zip(piece.chunks_exact_mut(plane)) {
