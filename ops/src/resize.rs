@@ -239,7 +239,7 @@ impl Resize {
                 let adjustment = plan.length as f64 / resized;
                 dim / 2.0 * (1.0 - adjustment) + half_pixel
             }
-            Mapping::PytorchHalfPixel if plan.length == 1 => -0.5,
+            Mapping::PytorchHalfPixel if plan.length == 1 => 0.0,
             Mapping::PytorchHalfPixel => half_pixel,
             Mapping::AlignCorners if plan.length == 1 => 0.0,
             Mapping::AlignCorners => x * (dim - 1.0) / (resized - 1.0),
@@ -422,16 +422,19 @@ impl Resize {
             Ok(y.freeze())
         }
         let mut y = match x.dtype() {
-            DType::F32 => x.clone(),
+            DType::F32 | DType::F64 => x.clone(),
             other => for_numeric!(other, T => widen::<T>(cx, x))?,
         };
         // Shrinking axes first leaves less to do for the others.
         let mut plans = plans.to_vec();
         plans.sort_by(|a, b| a.scale.total_cmp(&b.scale));
         for plan in &plans {
-            y = self.resize_axis(cx, &y, plan)?;
+            y = match x.dtype() {
+                DType::F64 => self.resize_axis::<f64>(cx, &y, plan)?,
+                _ => self.resize_axis::<f32>(cx, &y, plan)?,
+            };
         }
-        if x.dtype() == DType::F32 {
+        if x.dtype() == y.dtype() {
             return Ok(y.into());
         }
         let narrowed: Result<Tensor, OpError> = for_numeric!(x.dtype(), T => narrow::<T>(cx, &y));
@@ -439,14 +442,14 @@ impl Resize {
     }
 
     /// One axis resized: each output row is a weighted sum of input rows.
-    fn resize_axis(&self, cx: &EvalCx<'_>, x: &Tensor, plan: &AxisPlan) -> Result<Tensor, OpError> {
+    fn resize_axis<T: Number>(&self, cx: &EvalCx<'_>, x: &Tensor, plan: &AxisPlan) -> Result<Tensor, OpError> {
         let dim = x.shape()[plan.axis];
         let samples: Vec<Sample> = (0..plan.length).map(|i| self.sample(plan, dim, i)).collect();
         let mut dims = x.shape().to_vec();
         dims[plan.axis] = plan.length;
         let (_, inner) = x.shape().split_at(plan.axis + 1);
-        let source = x.as_slice::<f32>()?;
-        let mut y = cx.uninit::<f32>(Shape::new(&dims)?)?;
+        let source = x.as_slice::<T>()?;
+        let mut y = cx.uninit::<T>(Shape::new(&dims)?)?;
         if y.is_empty() {
             return Ok(y.freeze());
         }
@@ -460,14 +463,14 @@ impl Resize {
                 let index = start / inner + r;
                 let (outer, sample) = (index / plan.length, &samples[index % plan.length]);
                 if sample.is_outside {
-                    row.fill(self.extrapolation_value);
+                    row.fill(T::from_f64(self.extrapolation_value.into()));
                     continue;
                 }
-                row.fill(0.0);
+                row.fill(T::ZERO);
                 for &(place, weight) in &sample.taps {
                     let from = (outer * dim + place) * inner;
-                    let weight = weight as f32;
-                    row.iter_mut().zip(&source[from..from + inner]).for_each(|(y, &v)| *y += weight * v);
+                    let weight = T::from_f64(weight);
+                    row.iter_mut().zip(&source[from..from + inner]).for_each(|(y, &v)| *y = y.add(weight.mul(v)));
                 }
             }
         })?;
@@ -549,6 +552,22 @@ mod tests {
         let sizes = (!sizes.is_empty()).then(|| tensor(&[sizes.len()], sizes));
         let y = eval_all("", "Resize", attributes, &[Some(x), None, scales, sizes], 1).unwrap();
         y[0].as_slice::<f32>().unwrap().to_vec()
+    }
+
+    #[test]
+    fn one_pytorch_half_pixel_is_the_first_element() {
+        let attributes = Attributes::new()
+            .with("mode", "cubic")
+            .with("coordinate_transformation_mode", "pytorch_half_pixel");
+        assert_eq!(resize(attributes, tensor(&[2], &[3f32, -1.0]), &[0.5], &[]), [3.0]);
+    }
+
+    #[test]
+    fn double_keeps_its_precision() {
+        let x = tensor(&[1], &[0.1f64]);
+        let inputs = [Some(x.clone()), None, None, Some(tensor(&[1], &[3i64]))];
+        let y = eval_all("", "Resize", Attributes::new().with("mode", "linear"), &inputs, 1).unwrap();
+        assert_eq!(y, [tensor(&[3], &[0.1f64; 3])]);
     }
 
     #[test]
