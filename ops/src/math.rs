@@ -38,7 +38,7 @@ pub mod function {
         /// arctan x.
         Atan(22, "input", "output", FLOATS, 10.0, None) = |x| x.atan();
         /// artanh x.
-        Atanh(22, "input", "output", FLOATS, 15.0, None) = |x| x.atanh();
+        Atanh(22, "input", "output", FLOATS, 15.0, None) = |x| if x < T::zero() { -(-x).atanh() } else { x.atanh() };
         /// The nearest integer not below x.
         Ceil(13, "X", "Y", FLOATS, 0.3, Some(Kernel::Ceil)) = |x| x.ceil();
         /// cos x.
