@@ -11,7 +11,7 @@ use planish_kernels::Threads;
 use planish_kernels::conv::{ConvGeometry, PackedConv, Start, Window, Winograd, conv, conv_winograd};
 use planish_kernels::elementwise::Unary;
 use planish_kernels::gemm::{Epilogue, MatRef, PackedA, PackedB, Rhs, gemm};
-use planish_kernels::int8::{PackedA8, PackedB8, PackedConv8, Quantized, ZeroPoints, conv_int8, gemm_int8};
+use planish_kernels::int8::{Image, PackedB8, PackedConv8, Quantized, ZeroPoints, conv_int8, gemm_int8};
 
 fn main() {
     let chosen = std::env::args().nth(1);
@@ -86,12 +86,11 @@ fn products_int8(print: &dyn Fn(&str, f64)) {
         let (a, b) = (codes(m * k), codes(k * n));
         let a = Quantized::left(MatRef::row_major(&a, m, k), ZeroPoints::All(128));
         let b = Quantized::right(MatRef::row_major(&b, k, n), ZeroPoints::All(127));
-        let (packed_a, packed_b) = (PackedA8::pack(a), PackedB8::pack(b, &threads));
+        let packed_b = PackedB8::pack(b, &threads);
         let mut c = vec![0; m * n];
-        for kind in ["b packed", "a packed", "neither packed"] {
+        for kind in ["b packed", "b as it comes"] {
             let rate = gflops(m * n * k, || match kind {
                 "b packed" => gemm_int8(&threads, a, &packed_b, black_box(&mut c), n),
-                "a packed" => gemm_int8(&threads, &packed_a, b, black_box(&mut c), n),
                 _ => gemm_int8(&threads, a, b, black_box(&mut c), n),
             });
             print(&format!("{m} × {n} × {k}, {kind}"), rate);
@@ -179,7 +178,7 @@ fn conv_u8(geometry: &ConvGeometry) -> f64 {
     let packed = PackedConv8::pack(geometry, &weights, ZeroPoints::All(0), &threads);
     let mut y = vec![0; geometry.output_len()];
     gflops(multiply_adds(geometry), || {
-        conv_int8(&threads, geometry, &x, 128, &packed, black_box(&mut y));
+        conv_int8(&threads, geometry, Image::U8(&x, 128), &packed, black_box(&mut y));
     })
 }
 

@@ -29,7 +29,7 @@ use depthwise::{Band, Depthwise};
 use depthwise_blocks::DepthwiseBlocks;
 use direct::{Direct, conv_direct};
 
-pub(crate) use patches::{Patches, Sample};
+pub(crate) use patches::Patches;
 pub(crate) use scalar::source as scalar_source;
 
 /// A convolution's weights, packed once.

@@ -93,16 +93,6 @@ impl<'a, T: Sample> Patches<'a, T> {
         }
     }
 
-    /// What lies beyond the input.
-    pub(crate) fn padding(&self) -> T {
-        self.padding
-    }
-
-    /// The matrix's rows.
-    pub(crate) fn depth(&self) -> usize {
-        self.geometry.group_in() * self.geometry.taps()
-    }
-
     /// Calls `write(panel, row, line)` for every row in `depth` of every panel of [`NR`] columns that `columns` are cut
     /// into; columns beyond the last are padding.
     #[inline(always)]

@@ -9,15 +9,24 @@ pub trait Code: Copy + PartialEq + Send + Sync + sealed::Sealed + 'static {
     /// The code of 0.
     const ZERO: Self;
 
+    /// What turns the code's bits into those of [`Sign::Signed`], by exclusive or.
+    const FLIP: u8;
+
+    /// The least and the greatest code.
+    const RANGE: [f32; 2];
+
     /// The code as a number.
     fn value(self) -> i16;
 
-    /// The code as a signed one that orders the same: `i8` as it is, `u8` less 128.
-    fn signed(self) -> i8;
+    /// The code's bits.
+    fn bits(self) -> u8;
+
+    /// The code of these bits.
+    fn from_bits(bits: u8) -> Self;
 }
 
 mod sealed {
-    pub trait Sealed: crate::conv::Sample {}
+    pub trait Sealed {}
 
     impl Sealed for u8 {}
     impl Sealed for i8 {}
@@ -25,6 +34,8 @@ mod sealed {
 
 impl Code for u8 {
     const ZERO: Self = 0;
+    const FLIP: u8 = 0x80;
+    const RANGE: [f32; 2] = [0.0, 255.0];
 
     #[inline(always)]
     fn value(self) -> i16 {
@@ -32,13 +43,20 @@ impl Code for u8 {
     }
 
     #[inline(always)]
-    fn signed(self) -> i8 {
-        (self ^ 0x80).cast_signed()
+    fn bits(self) -> u8 {
+        self
+    }
+
+    #[inline(always)]
+    fn from_bits(bits: u8) -> Self {
+        bits
     }
 }
 
 impl Code for i8 {
     const ZERO: Self = 0;
+    const FLIP: u8 = 0;
+    const RANGE: [f32; 2] = [-128.0, 127.0];
 
     #[inline(always)]
     fn value(self) -> i16 {
@@ -46,8 +64,48 @@ impl Code for i8 {
     }
 
     #[inline(always)]
-    fn signed(self) -> i8 {
-        self
+    fn bits(self) -> u8 {
+        self.cast_unsigned()
+    }
+
+    #[inline(always)]
+    fn from_bits(bits: u8) -> Self {
+        bits.cast_signed()
+    }
+}
+
+/// How an operand is packed. The instructions that multiply bytes want one operand of either kind; a code becomes the other
+/// kind when it and its zero point move by 128.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Bytes from −128 to 127.
+    #[default]
+    Signed,
+    /// Bytes from 0 to 255.
+    Unsigned,
+}
+
+impl Sign {
+    /// What turns the bits of codes into bytes of this kind, by exclusive or.
+    pub(super) fn flip<T: Code>(self) -> u8 {
+        match self {
+            Sign::Signed => T::FLIP,
+            Sign::Unsigned => T::FLIP ^ 0x80,
+        }
+    }
+
+    /// A byte of this kind as a number.
+    #[inline(always)]
+    pub(super) fn value(self, byte: u8) -> i32 {
+        match self {
+            Sign::Signed => byte.cast_signed().into(),
+            Sign::Unsigned => byte.into(),
+        }
+    }
+
+    /// A code packed in this way, as a number.
+    pub(super) fn of<T: Code>(self, code: T) -> i32 {
+        self.value(code.bits() ^ self.flip::<T>())
     }
 }
 
@@ -60,7 +118,7 @@ pub enum ZeroPoints<'a, T> {
     Each(&'a [T]),
 }
 
-impl<T: Code> ZeroPoints<'_, T> {
+impl<'a, T: Code> ZeroPoints<'a, T> {
     /// The zero point of row or column `index`.
     #[inline]
     pub(crate) fn at(&self, index: usize) -> T {
@@ -78,9 +136,17 @@ impl<T: Code> ZeroPoints<'_, T> {
         }
     }
 
-    /// The zero points of `indices` as signed codes.
-    pub(crate) fn signed(&self, indices: Range<usize>) -> Vec<i32> {
-        indices.map(|index| self.at(index).signed().into()).collect()
+    /// Those of some rows or columns.
+    pub(super) fn range(&self, indices: Range<usize>) -> ZeroPoints<'a, T> {
+        match self {
+            ZeroPoints::All(zero) => ZeroPoints::All(*zero),
+            ZeroPoints::Each(zeros) => ZeroPoints::Each(&zeros[indices]),
+        }
+    }
+
+    /// The zero points of `indices` as packed numbers.
+    pub(super) fn packed(&self, sign: Sign, indices: Range<usize>) -> impl Iterator<Item = i32> {
+        indices.map(move |index| sign.of(self.at(index)))
     }
 }
 

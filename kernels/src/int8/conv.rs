@@ -1,34 +1,124 @@
-//! Convolution of 8-bit codes into exact 32-bit sums.
+//! Convolution of 8-bit codes: exact 32-bit sums, and what they become.
 
-use std::ops::Range;
+use std::cell::Cell;
 
-use super::codes::{Code, Quantized, ZeroPoints};
-use super::pack::{PackedA8, panel_len};
-use super::product::{Lhs8, Panels8, Product8, Right8};
-use super::tile::NR;
-use crate::conv::{ConvGeometry, PackedConv, Patches, Start, conv_with, scalar_source};
-use crate::gemm::MatRef;
-use crate::simd::{Kernel, Simd, dispatch_on};
-use crate::{Isa, Threads};
+use super::bytes::AlignedBytes;
+use super::codes::{Code, Sign, ZeroPoints};
+use super::finish::{Finish, Sums32};
+use super::pack::PackedA8;
+use super::planes::Planes;
+use super::product::{Operands, Places, Product8};
+use super::quantize::Quantization;
+use super::tile::{GROUP, Level, MR};
+use crate::Threads;
+use crate::conv::{ConvGeometry, PackedConv, Start, conv_with, scalar_source};
 
 /// Sums of this many products of differences of codes are exact in `f32`: 255² · 258 < 2²⁴.
 const MOST_EXACT_TAPS: usize = 258;
 
+/// Bytes of planes that a thread keeps for its next convolution.
+const MOST_KEPT_BYTES: usize = 4 << 20;
+
+thread_local! {
+    static SCRATCH: Cell<AlignedBytes> = Cell::default();
+}
+
 /// The 8-bit weights of a convolution, packed once.
 #[derive(Clone)]
 pub struct PackedConv8 {
-    form: Form,
+    form: Weights,
     out_channels: usize,
     group_in: usize,
     taps: usize,
 }
 
 #[derive(Clone)]
-enum Form {
+enum Weights {
     /// One matrix for each group.
     Product(Vec<PackedA8>),
     /// Channel by channel, in `f32`, which is exact for so few taps.
     Depthwise(PackedConv),
+}
+
+/// What a convolution reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Image<'a> {
+    /// Unsigned codes and the one of 0.
+    U8(&'a [u8], u8),
+    /// Signed codes and the one of 0.
+    I8(&'a [i8], i8),
+    /// Numbers, quantized on the way.
+    Numbers(&'a [f32], Quantization),
+}
+
+impl Image<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Image::U8(x, _) => x.len(),
+            Image::I8(x, _) => x.len(),
+            Image::Numbers(x, _) => x.len(),
+        }
+    }
+
+    /// The planes of the channels that begin at `from`.
+    fn planes(&self, threads: &Threads, geometry: &ConvGeometry, from: usize, bytes: AlignedBytes) -> Planes {
+        let len = geometry.group_in() * geometry.input_plane();
+        match *self {
+            Image::U8(x, zero) => {
+                let image = &x[from..][..len];
+                Planes::new(
+                    threads,
+                    geometry,
+                    image,
+                    #[inline(always)]
+                    |x| x,
+                    zero,
+                    bytes,
+                )
+            }
+            Image::I8(x, zero) => {
+                let image = &x[from..][..len];
+                let flip = Sign::Unsigned.flip::<i8>();
+                Planes::new(
+                    threads,
+                    geometry,
+                    image,
+                    #[inline(always)]
+                    move |x: i8| x.bits() ^ flip,
+                    zero.bits() ^ flip,
+                    bytes,
+                )
+            }
+            Image::Numbers(x, quantization) => {
+                let image = &x[from..][..len];
+                Planes::new(
+                    threads,
+                    geometry,
+                    image,
+                    #[inline(always)]
+                    move |x: f32| quantization.code(x),
+                    quantization.zero,
+                    bytes,
+                )
+            }
+        }
+    }
+
+    /// The codes of one image less that of 0.
+    fn differences(&self, from: usize, values: &mut [f32]) {
+        match *self {
+            Image::U8(x, zero) => {
+                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()))
+            }
+            Image::I8(x, zero) => {
+                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()))
+            }
+            Image::Numbers(x, quantization) => {
+                let zero = f32::from(quantization.zero);
+                values.iter_mut().zip(&x[from..]).for_each(|(y, &x)| *y = f32::from(quantization.code(x)) - zero);
+            }
+        }
+    }
 }
 
 impl PackedConv8 {
@@ -47,41 +137,47 @@ impl PackedConv8 {
         assert!(zero_points.fits(geometry.out_channels()), "a zero point for each output channel");
         let (group_in, group_out, taps) = (geometry.group_in(), geometry.group_out(), geometry.taps());
         let depth = group_in * taps;
-        let form = if PackedConv::is_depthwise(geometry) && taps <= MOST_EXACT_TAPS {
+        let form = if Self::is_depthwise(geometry) {
             let value = |(i, code): (usize, &W)| f32::from(code.value() - zero_points.at(i / depth).value());
             let weights: Vec<f32> = weights.iter().enumerate().map(value).collect();
-            Form::Depthwise(PackedConv::pack(geometry, &weights, threads))
+            Weights::Depthwise(PackedConv::pack(geometry, &weights, threads))
         } else {
+            let blocks = group_in.div_ceil(GROUP);
             let groups = (0..geometry.groups()).map(|group| {
-                let weights = &weights[group * group_out * depth..][..group_out * depth];
-                let zero_points = match zero_points {
-                    ZeroPoints::All(zero) => ZeroPoints::All(zero),
-                    ZeroPoints::Each(zeros) => ZeroPoints::Each(&zeros[group * group_out..][..group_out]),
-                };
-                let weights = MatRef::row_major(weights, group_out, depth);
-                PackedA8::pack(Quantized::left(weights, zero_points))
+                let rows = group * group_out..(group + 1) * group_out;
+                let weights = &weights[rows.start * depth..rows.end * depth];
+                PackedA8::pack(group_out, taps * blocks, zero_points.range(rows), |row, index, place| {
+                    let (tap, channel) = (index / blocks, index % blocks * GROUP + place);
+                    (channel < group_in).then(|| weights[row * depth + channel * taps + tap])
+                })
             });
-            Form::Product(groups.collect())
+            Weights::Product(groups.collect())
         };
         Self { form, out_channels: geometry.out_channels(), group_in, taps }
     }
 
-    /// The memory that [`conv_int8`] takes for the time of a call, but for small blocks that stay with the thread.
+    fn is_depthwise(geometry: &ConvGeometry) -> bool {
+        PackedConv::is_depthwise(geometry) && geometry.taps() <= MOST_EXACT_TAPS
+    }
+
+    /// The memory that [`conv_int8`] takes for the time of a call.
     pub fn scratch_bytes(&self, geometry: &ConvGeometry) -> usize {
         match self.form {
-            Form::Product(_) => 0,
-            Form::Depthwise(_) => {
+            Weights::Product(_) => Planes::size_bytes(geometry),
+            Weights::Depthwise(_) => {
                 let image = geometry.one_image();
-                (image.input_len() + image.output_len()).saturating_mul(size_of::<f32>())
+                (image.input_len() + 2 * image.output_len()).saturating_mul(size_of::<f32>())
             }
         }
     }
 
     /// The memory that the packed weights of `geometry` take at most.
     pub fn size_bytes(geometry: &ConvGeometry) -> Option<usize> {
-        PackedA8::size_bytes(geometry.group_out(), geometry.group_in() * geometry.taps())?
-            .checked_mul(geometry.groups())?
-            .checked_add(PackedConv::size_bytes(geometry)?)
+        if Self::is_depthwise(geometry) {
+            return PackedConv::size_bytes(geometry);
+        }
+        let groups = geometry.group_in().div_ceil(GROUP).checked_mul(geometry.taps())?;
+        PackedA8::size_bytes(geometry.group_out().checked_next_multiple_of(MR)?, groups)?.checked_mul(geometry.groups())
     }
 }
 
@@ -89,27 +185,37 @@ impl PackedConv8 {
 ///
 /// # Panics
 /// If a slice is not as long as `geometry` says, or the weights were packed for other channels or another kernel.
-pub fn conv_int8<X: Code>(
-    threads: &Threads,
-    geometry: &ConvGeometry,
-    x: &[X],
-    x_zero: X,
-    weights: &PackedConv8,
-    y: &mut [i32],
-) {
-    conv_int8_with(Isa::current(), threads, geometry, x, x_zero, weights, y);
+pub fn conv_int8(threads: &Threads, geometry: &ConvGeometry, x: Image<'_>, weights: &PackedConv8, y: &mut [i32]) {
+    conv_int8_into(threads, geometry, x, weights, |_| Sums32, y);
 }
 
-pub(super) fn conv_int8_with<X: Code>(
-    isa: Isa,
+/// [`conv_int8`] with what its sums become: `finish` gives it for the output channels of a range, which are rows; the places of
+/// an image are columns.
+///
+/// # Panics
+/// If a slice is not as long as `geometry` says, or the weights were packed for other channels or another kernel.
+pub fn conv_int8_into<F: Finish>(
     threads: &Threads,
     geometry: &ConvGeometry,
-    x: &[X],
-    x_zero: X,
+    x: Image<'_>,
     weights: &PackedConv8,
-    y: &mut [i32],
+    finish: impl Fn(std::ops::Range<usize>) -> F,
+    y: &mut [F::Out],
 ) {
-    check(geometry, x, y);
+    conv_int8_with(Level::current(), threads, geometry, x, weights, finish, y);
+}
+
+pub(super) fn conv_int8_with<F: Finish>(
+    level: Level,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: Image<'_>,
+    weights: &PackedConv8,
+    finish: impl Fn(std::ops::Range<usize>) -> F,
+    y: &mut [F::Out],
+) {
+    assert_eq!(x.len(), geometry.input_len(), "the input's length");
+    assert_eq!(y.len(), geometry.output_len(), "the output's length");
     assert_eq!(
         (weights.out_channels, weights.group_in, weights.taps),
         (geometry.out_channels(), geometry.group_in(), geometry.taps()),
@@ -119,111 +225,70 @@ pub(super) fn conv_int8_with<X: Code>(
         return;
     }
     match &weights.form {
-        Form::Product(groups) => conv_product(isa, threads, geometry, x, x_zero, groups, y),
-        Form::Depthwise(weights) => conv_depthwise(isa, threads, geometry, x, x_zero, weights, y),
+        Weights::Product(groups) => conv_product(level, threads, geometry, x, groups, finish, y),
+        Weights::Depthwise(weights) => conv_depthwise(level, threads, geometry, x, weights, finish, y),
     }
 }
 
 /// Convolution as a product for each group of each image.
-fn conv_product<X: Code>(
-    isa: Isa,
+fn conv_product<F: Finish>(
+    level: Level,
     threads: &Threads,
     geometry: &ConvGeometry,
-    x: &[X],
-    x_zero: X,
+    x: Image<'_>,
     groups: &[PackedA8],
-    y: &mut [i32],
+    finish: impl Fn(std::ops::Range<usize>) -> F,
+    y: &mut [F::Out],
 ) {
-    let (rows, columns) = (geometry.group_out(), geometry.output_plane());
-    let depth = geometry.group_in() * geometry.taps();
+    let (rows, plane) = (geometry.group_out(), geometry.output_plane());
     let x_len = geometry.group_in() * geometry.input_plane();
-    for (image, y) in y.chunks_exact_mut(rows * columns).enumerate() {
-        let x = &x[image * x_len..][..x_len];
-        let patches = Patches8(Patches::new(geometry, x, x_zero));
-        let pointwise;
-        let right: &dyn Panels8 = if geometry.is_pointwise() {
-            pointwise = Quantized::right(MatRef::row_major(x, depth, columns), ZeroPoints::All(x_zero));
-            &pointwise
-        } else {
-            &patches
-        };
+    let grid = Planes::grid(geometry);
+    let wanted = [geometry.output[1], geometry.output[2]];
+    let places = if grid == wanted { Places::Dense } else { Places::Grid { all: grid, wanted } };
+    let mut bytes = SCRATCH.take();
+    for (index, y) in y.chunks_exact_mut(rows * plane).enumerate() {
+        let group = index % geometry.groups();
+        let planes = x.planes(threads, geometry, index * x_len, bytes);
         let product = Product8 {
             rows,
-            columns,
-            depth,
-            left: Lhs8::Packed(&groups[image % geometry.groups()]),
-            right: Right8::Panels(right),
+            columns: Planes::columns(geometry),
+            depth: geometry.group_in() * geometry.taps(),
+            operands: Operands::Filters(&groups[group], &planes),
+            finish: finish(group * rows..(group + 1) * rows),
+            places,
         };
-        product.run(isa, threads, y, columns);
+        product.run(level, threads, y, plane);
+        bytes = planes.into_bytes();
+    }
+    if bytes.len() <= MOST_KEPT_BYTES {
+        SCRATCH.set(bytes);
     }
 }
 
 /// Convolution channel by channel in `f32`, one image at a time.
-fn conv_depthwise<X: Code>(
-    isa: Isa,
+fn conv_depthwise<F: Finish>(
+    level: Level,
     threads: &Threads,
     geometry: &ConvGeometry,
-    x: &[X],
-    x_zero: X,
+    x: Image<'_>,
     weights: &PackedConv,
-    y: &mut [i32],
+    finish: impl Fn(std::ops::Range<usize>) -> F,
+    y: &mut [F::Out],
 ) {
     let image = geometry.one_image();
+    let (channels, plane) = (image.out_channels(), image.output_plane());
     let mut sums = vec![0.0; image.output_len()];
+    let mut integers = vec![0; plane];
     let mut values = vec![0.0; image.input_len()];
+    let finish = finish(0..channels);
+    assert!(finish.fits(channels, plane), "what each sum is finished with");
     for (i, y) in y.chunks_exact_mut(image.output_len()).enumerate() {
-        let x = &x[i * image.input_len()..][..image.input_len()];
-        for (value, code) in values.iter_mut().zip(x) {
-            *value = f32::from(code.value() - x_zero.value());
+        x.differences(i * image.input_len(), &mut values);
+        conv_with(level.isa, threads, &image, &values, weights, None, Start::Zero, None, &mut sums);
+        for (row, (y, sums)) in y.chunks_exact_mut(plane).zip(sums.chunks_exact(plane)).enumerate() {
+            integers.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as i32);
+            finish.finish(level.isa, row, 0, &integers, y);
         }
-        conv_with(isa, threads, &image, &values, weights, None, Start::Zero, None, &mut sums);
-        for (y, sum) in y.iter_mut().zip(&sums) {
-            *y = *sum as i32;
-        }
-    }
-}
-
-/// The patches of codes, in pairs of rows.
-struct Patches8<'a, X>(Patches<'a, X>);
-
-impl<X: Code> Panels8 for Patches8<'_, X> {
-    fn pack(&self, isa: Isa, columns: Range<usize>, out: &mut [i8]) {
-        dispatch_on(isa, PackPatches8 { patches: &self.0, columns, out });
-    }
-
-    fn zero_points(&self, columns: Range<usize>) -> Vec<i32> {
-        vec![self.0.padding().signed().into(); columns.len()]
-    }
-}
-
-/// [`Panels8::pack`], compiled for each instruction set.
-struct PackPatches8<'a, X> {
-    patches: &'a Patches<'a, X>,
-    columns: Range<usize>,
-    out: &'a mut [i8],
-}
-
-impl<X: Code> Kernel for PackPatches8<'_, X> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let depth = self.patches.depth();
-        let panel_len = panel_len(NR, depth);
-        let mut codes = [self.patches.padding(); NR];
-        self.patches.for_each_line(
-            0..depth,
-            self.columns,
-            #[inline(always)]
-            |panel, row, line| {
-                line.write_to(&mut codes);
-                let pair = panel * panel_len + row / 2 * 2 * NR;
-                let pairs = self.out[pair..pair + 2 * NR].as_chunks_mut::<2>().0;
-                for (pair, code) in pairs.iter_mut().zip(&codes) {
-                    pair[row % 2] = code.signed();
-                }
-            },
-        );
     }
 }
 
@@ -239,7 +304,8 @@ pub fn conv_int8_scalar<X: Code, W: Code>(
     zero_points: ZeroPoints<'_, W>,
     y: &mut [i32],
 ) {
-    check(geometry, x, y);
+    assert_eq!(x.len(), geometry.input_len(), "the input's length");
+    assert_eq!(y.len(), geometry.output_len(), "the output's length");
     let (taps, plane, group_in) = (geometry.taps(), geometry.output_plane(), geometry.group_in());
     for (i, y) in y.iter_mut().enumerate() {
         let channel = i / plane % geometry.out_channels();
@@ -255,9 +321,4 @@ pub fn conv_int8_scalar<X: Code, W: Code>(
             *y = y.wrapping_add(x * (i32::from(weight.value()) - zero));
         }
     }
-}
-
-fn check<X>(geometry: &ConvGeometry, x: &[X], y: &[i32]) {
-    assert_eq!(x.len(), geometry.input_len(), "the input's length");
-    assert_eq!(y.len(), geometry.output_len(), "the output's length");
 }

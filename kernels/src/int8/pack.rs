@@ -1,111 +1,186 @@
-//! Panels of 8-bit operands, in pairs of depths, as the instruction that multiplies and adds pairs wants them.
+//! Panels of bytes, in groups of four depths, as the instructions that multiply and add bytes want them.
 //!
-//! Rows of the left operand become 16-bit numbers less their zero point, so that nothing is left to correct. Columns of the right
-//! operand stay 8 bits wide, as signed codes; its zero points are taken off each finished sum, with the help of the
-//! sum of the row that the left panel keeps.
+//! The lines of an operand, rows of a left one or columns of a right one, are cut into panels; a panel is `[groups][width][4]`.
+//! Nothing is taken off the codes. What zero points add to a sum is taken off it when it is finished:
+//! `Σ (a − a₀)·(b − b₀) = Σ a·b − b₀ Σ a − a₀ (Σ b − depth·b₀)`.
 
 use std::ops::Range;
 
-use super::codes::{Code, Quantized};
-use super::tile::{MR, NR};
+use super::bytes::AlignedBytes;
+use super::codes::{Code, Quantized, Sign, ZeroPoints};
+use super::tile::{GROUP, MR, NR};
 use crate::Threads;
 use crate::gemm::MatRef;
 
 /// Panels that one packing task takes.
 const PANELS_PER_TASK: usize = 16;
 
-/// Rows of a left operand, packed.
+/// The packed lines of one operand.
 #[derive(Clone, Default)]
-pub struct PackedA8 {
-    /// Panel after panel: `[depth / 2][MR][2]`.
-    pub(super) panels: Vec<i16>,
-    /// The sum of each row, of whole panels.
+pub(super) struct Lines {
+    pub(super) panels: AlignedBytes,
+    /// What stands for zero in each line.
+    pub(super) zeros: Vec<i32>,
+    /// The sum of the codes of each line, where it is asked for.
     pub(super) sums: Vec<i32>,
-    rows: usize,
-    depth: usize,
+    pub(super) sign: Sign,
+}
+
+impl Lines {
+    /// Whether any line's zero is another number.
+    pub(super) fn has_zeros(&self) -> bool {
+        self.zeros.iter().any(|&zero| zero != 0)
+    }
+
+    /// Packs some lines of a matrix, whose rows are lines, in the place of what was here.
+    #[inline(always)]
+    pub(super) fn repack<const WIDTH: usize, T: Code>(
+        &mut self,
+        codes: &MatRef<'_, T>,
+        zeros: ZeroPoints<'_, T>,
+        lines: Range<usize>,
+        with_sums: bool,
+    ) {
+        let panel_len = panel_len(WIDTH, codes.columns());
+        let len = lines.len().div_ceil(WIDTH) * panel_len;
+        self.panels.grow(len);
+        self.zeros.clear();
+        self.zeros.extend(zeros.packed(self.sign, lines.clone()));
+        self.sums.clear();
+        self.sums.resize(if with_sums { lines.len() } else { 0 }, 0);
+        if panel_len == 0 {
+            return;
+        }
+        let flip = self.sign.flip::<T>();
+        let starts = lines.clone().step_by(WIDTH);
+        for (start, panel) in starts.zip(self.panels[..len].chunks_exact_mut(panel_len)) {
+            pack_panel::<WIDTH, T>(codes, start..lines.end.min(start + WIDTH), flip, panel);
+            if with_sums {
+                let width = WIDTH.min(lines.end - start);
+                line_sums::<WIDTH>(panel, self.sign, &mut self.sums[start - lines.start..][..width]);
+            }
+        }
+    }
+}
+
+/// Bytes of one panel of `width` lines.
+pub(super) fn panel_len(width: usize, depth: usize) -> usize {
+    width * GROUP * depth.div_ceil(GROUP)
+}
+
+/// The sum of each of the first lines of a panel.
+#[inline(always)]
+fn line_sums<const WIDTH: usize>(panel: &[u8], sign: Sign, sums: &mut [i32]) {
+    let mut all = [0i32; WIDTH];
+    for group in 0..panel.len() / (WIDTH * GROUP) {
+        let group = &panel[group * WIDTH * GROUP..][..WIDTH * GROUP];
+        for (line, sum) in all.iter_mut().enumerate() {
+            for k in 0..GROUP {
+                *sum = sum.wrapping_add(sign.value(group[line * GROUP + k]));
+            }
+        }
+    }
+    sums.copy_from_slice(&all[..sums.len()]);
+}
+
+/// Packs lines, at most as many as a panel has; what the others hold stays.
+#[inline(always)]
+fn pack_panel<const WIDTH: usize, T: Code>(codes: &MatRef<'_, T>, lines: Range<usize>, flip: u8, panel: &mut [u8]) {
+    let (start, width, depth) = (lines.start, lines.len(), codes.columns());
+    let (whole, step) = (depth / GROUP, WIDTH * GROUP);
+    // Counted loops over arrays: iterators are not always inlined into code for other instruction sets.
+    let groups = &mut panel[..whole * step];
+    if codes.column_stride() == 1 {
+        for line in 0..width {
+            let row = &codes.from(start + line, 0)[..whole * GROUP];
+            for group in 0..whole {
+                let (from, to) = (group * GROUP, group * step + line * GROUP);
+                let quad = [row[from].bits(), row[from + 1].bits(), row[from + 2].bits(), row[from + 3].bits()];
+                let flipped = u32::from_ne_bytes(quad) ^ u32::from_ne_bytes([flip; GROUP]);
+                groups[to..to + GROUP].copy_from_slice(&flipped.to_ne_bytes());
+            }
+        }
+    } else if codes.row_stride() == 1 && width == WIDTH && WIDTH == NR {
+        for group in 0..whole {
+            let mut rows = [[0; NR]; GROUP];
+            for (k, row) in rows.iter_mut().enumerate() {
+                let from = &codes.from(start, group * GROUP + k)[..NR];
+                for j in 0..NR {
+                    row[j] = from[j].bits() ^ flip;
+                }
+            }
+            if let Some(out) = groups[group * step..].first_chunk_mut() {
+                interleave(&rows, out);
+            }
+        }
+    } else {
+        for group in 0..whole {
+            for line in 0..width {
+                for k in 0..GROUP {
+                    let code = codes.at(start + line, group * GROUP + k);
+                    groups[group * step + line * GROUP + k] = code.bits() ^ flip;
+                }
+            }
+        }
+    }
+    if let Some(last) = panel.chunks_exact_mut(step).nth(whole) {
+        for (line, out) in last.as_chunks_mut::<GROUP>().0.iter_mut().enumerate().take(width) {
+            let code = |k: usize| if k < depth { codes.at(start + line, k).bits() ^ flip } else { 0 };
+            *out = std::array::from_fn(|k| code(whole * GROUP + k));
+        }
+    }
+}
+
+/// Four rows as sixteen columns of four.
+#[inline(always)]
+pub(super) fn interleave(rows: &[[u8; NR]; GROUP], out: &mut [u8; NR * GROUP]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        // SAFETY: SSE2 belongs to x86-64, and rows are as long as a vector.
+        unsafe {
+            let [a, b, c, d] = [
+                _mm_loadu_si128(rows[0].as_ptr().cast()),
+                _mm_loadu_si128(rows[1].as_ptr().cast()),
+                _mm_loadu_si128(rows[2].as_ptr().cast()),
+                _mm_loadu_si128(rows[3].as_ptr().cast()),
+            ];
+            let (low, high) = (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b));
+            let (low_next, high_next) = (_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d));
+            let columns = [
+                _mm_unpacklo_epi16(low, low_next),
+                _mm_unpackhi_epi16(low, low_next),
+                _mm_unpacklo_epi16(high, high_next),
+                _mm_unpackhi_epi16(high, high_next),
+            ];
+            for (out, columns) in out.as_chunks_mut::<16>().0.iter_mut().zip(columns) {
+                _mm_storeu_si128(out.as_mut_ptr().cast(), columns);
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    for (j, out) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+        *out = [rows[0][j], rows[1][j], rows[2][j], rows[3][j]];
+    }
+}
+
+/// Whether sums of two neighbouring products of these signed bytes with unsigned ones fit 16 bits: 255 · 128 does, and
+/// only products of one sign add up.
+pub(super) fn is_narrow(panel: &[u8]) -> bool {
+    panel.as_chunks::<2>().0.iter().all(|pair| {
+        let [a, b] = pair.map(|byte| i32::from(byte.cast_signed()));
+        a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128
+    })
 }
 
 /// Columns of a right operand, packed once for many products.
 #[derive(Clone)]
 pub struct PackedB8 {
-    /// Panel after panel: `[depth / 2][NR][2]`.
-    pub(super) panels: Vec<i8>,
-    /// The signed zero point of each column.
-    pub(super) zero_points: Vec<i32>,
+    pub(super) lines: Lines,
+    /// For each panel whether [`is_narrow`].
+    pub(super) narrow: Vec<bool>,
     columns: usize,
     depth: usize,
-}
-
-/// The numbers in one panel of `width` rows or columns.
-pub(super) fn panel_len(width: usize, depth: usize) -> usize {
-    width * 2 * depth.div_ceil(2)
-}
-
-impl PackedA8 {
-    /// Packs a left operand.
-    pub fn pack<T: Code>(a: Quantized<'_, T>) -> Self {
-        let mut packed = Self::default();
-        packed.repack(&a, 0..a.codes.rows());
-        packed
-    }
-
-    /// Packs some rows of a left operand in the place of what was here.
-    pub(super) fn repack<T: Code>(&mut self, a: &Quantized<'_, T>, rows: Range<usize>) {
-        let depth = a.codes.columns();
-        let panels = rows.len().div_ceil(MR);
-        let panel_len = panel_len(MR, depth);
-        self.rows = rows.len();
-        self.depth = depth;
-        self.panels.resize(panels * panel_len, 0);
-        self.sums.clear();
-        self.sums.resize(panels * MR, 0);
-        if depth == 0 {
-            return;
-        }
-        let starts = rows.clone().step_by(MR);
-        let sums = self.sums.chunks_exact_mut(MR);
-        for ((start, panel), sums) in starts.zip(self.panels.chunks_exact_mut(panel_len)).zip(sums) {
-            panel.fill(0);
-            for (i, sum) in sums.iter_mut().enumerate().take(rows.end - start) {
-                *sum = pack_row(&a.codes, start + i, a.zero_points.at(start + i).value(), i, panel);
-            }
-        }
-    }
-
-    /// The memory that packing `rows` × `depth` takes.
-    pub fn size_bytes(rows: usize, depth: usize) -> Option<usize> {
-        let rows = rows.checked_next_multiple_of(MR)?;
-        let depth = depth.checked_next_multiple_of(2)?;
-        rows.checked_mul(depth)?.checked_mul(2)?.checked_add(rows.checked_mul(4)?)
-    }
-
-    /// The number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The number of columns, along which products are summed.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-}
-
-/// Writes one row into slot `i` of its panel, and returns its sum.
-fn pack_row<T: Code>(a: &MatRef<'_, T>, row: usize, zero: i16, i: usize, panel: &mut [i16]) -> i32 {
-    let mut sum = 0i32;
-    let (pairs, _) = panel.as_chunks_mut::<{ 2 * MR }>();
-    let mut write = |k: usize, code: T| {
-        let value = code.value() - zero;
-        pairs[k / 2][2 * i + k % 2] = value;
-        sum = sum.wrapping_add(value.into());
-    };
-    if a.column_stride() == 1 {
-        let codes = &a.from(row, 0)[..a.columns()];
-        codes.iter().enumerate().for_each(|(k, &code)| write(k, code));
-    } else {
-        (0..a.columns()).for_each(|k| write(k, a.at(row, k)));
-    }
-    sum
 }
 
 impl PackedB8 {
@@ -113,21 +188,38 @@ impl PackedB8 {
     pub fn pack<T: Code>(b: Quantized<'_, T>, threads: &Threads) -> Self {
         let (depth, columns) = (b.codes.rows(), b.codes.columns());
         let panel_len = panel_len(NR, depth);
-        let mut panels = vec![0; columns.div_ceil(NR) * panel_len];
-        if depth > 0 {
-            threads.for_each_chunk_mut(&mut panels, PANELS_PER_TASK * panel_len, |task, out| {
-                let start = task * PANELS_PER_TASK * NR;
-                pack_columns(&b.codes, start..columns.min(start + PANELS_PER_TASK * NR), out);
+        let panels = columns.div_ceil(NR);
+        let sign = Sign::Signed;
+        let mut lines = Lines {
+            panels: AlignedBytes::zeroed(panels * panel_len),
+            zeros: b.zero_points.packed(sign, 0..columns).collect(),
+            sums: vec![0; columns],
+            sign,
+        };
+        let mut narrow = vec![true; panels];
+        if panel_len > 0 {
+            let codes = b.codes.transposed();
+            let tasks = lines.panels[..panels * panel_len].chunks_mut(PANELS_PER_TASK * panel_len);
+            let tasks = tasks.zip(lines.sums.chunks_mut(PANELS_PER_TASK * NR)).zip(narrow.chunks_mut(PANELS_PER_TASK));
+            threads.for_each_item(tasks.enumerate(), |(task, ((panels, sums), narrow))| {
+                let first = task * PANELS_PER_TASK * NR;
+                for (i, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
+                    let start = first + i * NR;
+                    let width = NR.min(columns - start);
+                    pack_panel::<NR, T>(&codes, start..start + width, sign.flip::<T>(), panel);
+                    line_sums::<NR>(panel, sign, &mut sums[i * NR..][..width]);
+                    narrow[i] = is_narrow(panel);
+                }
             });
         }
-        Self { panels, zero_points: b.zero_points.signed(0..columns), columns, depth }
+        Self { lines, narrow, columns, depth }
     }
 
     /// The memory that packing `depth` × `columns` takes.
     pub fn size_bytes(depth: usize, columns: usize) -> Option<usize> {
         let width = columns.checked_next_multiple_of(NR)?;
-        let depth = depth.checked_next_multiple_of(2)?;
-        width.checked_mul(depth)?.checked_add(columns.checked_mul(4)?)
+        let depth = depth.checked_next_multiple_of(GROUP)?;
+        width.checked_mul(depth)?.checked_add(columns.checked_mul(9)?)
     }
 
     /// The number of rows, along which products are summed.
@@ -141,33 +233,61 @@ impl PackedB8 {
     }
 }
 
-/// Packs some columns of a right operand, panel after panel.
-pub(super) fn pack_columns<T: Code>(b: &MatRef<'_, T>, columns: Range<usize>, out: &mut [i8]) {
-    let depth = b.rows();
-    let panels = out.chunks_exact_mut(panel_len(NR, depth));
-    for (start, panel) in columns.clone().step_by(NR).zip(panels) {
-        let width = NR.min(columns.end - start);
-        let (pairs, _) = panel.as_chunks_mut::<{ 2 * NR }>();
-        for (pair, line) in pairs.iter_mut().enumerate() {
-            let k = 2 * pair;
-            let has_second = k + 1 < depth;
-            if b.column_stride() == 1 && width == NR && has_second {
-                interleave(&b.from(k, start)[..NR], &b.from(k + 1, start)[..NR], line);
-                continue;
-            }
-            for j in 0..NR {
-                let code = |k: usize| if j < width && k < depth { b.at(k, start + j).signed() } else { 0 };
-                line[2 * j] = code(k);
-                line[2 * j + 1] = code(k + 1);
-            }
-        }
-    }
+/// Rows of a left operand, packed once for many products.
+#[derive(Clone)]
+pub(super) struct PackedA8 {
+    pub(super) lines: Lines,
+    /// For each panel whether [`is_narrow`].
+    pub(super) narrow: Vec<bool>,
+    rows: usize,
+    groups: usize,
 }
 
-#[inline]
-fn interleave<T: Code>(even: &[T], odd: &[T], line: &mut [i8; 2 * NR]) {
-    let (pairs, _) = line.as_chunks_mut::<2>();
-    for ((pair, even), odd) in pairs.iter_mut().zip(even).zip(odd) {
-        *pair = [even.signed(), odd.signed()];
+impl PackedA8 {
+    /// Packs rows of `groups` groups of codes; the code of a row at a group's place is `code(row, group, place)`, and absent
+    /// where there is none.
+    pub(super) fn pack<T: Code>(
+        rows: usize,
+        groups: usize,
+        zeros: ZeroPoints<'_, T>,
+        code: impl Fn(usize, usize, usize) -> Option<T>,
+    ) -> Self {
+        let sign = Sign::Signed;
+        let panel_len = MR * GROUP * groups;
+        let panels = rows.div_ceil(MR);
+        let mut lines = Lines {
+            panels: AlignedBytes::zeroed(panels * panel_len),
+            zeros: zeros.packed(sign, 0..rows).collect(),
+            sums: vec![0; rows],
+            sign,
+        };
+        let mut narrow = vec![true; panels];
+        for (i, narrow) in narrow.iter_mut().enumerate().filter(|_| panel_len > 0) {
+            let panel = &mut lines.panels[i * panel_len..][..panel_len];
+            for (at, byte) in panel.iter_mut().enumerate() {
+                let row = i * MR + at / GROUP % MR;
+                if let Some(code) = (row < rows).then(|| code(row, at / (MR * GROUP), at % GROUP)).flatten() {
+                    *byte = code.bits() ^ sign.flip::<T>();
+                }
+            }
+            let width = MR.min(rows - i * MR);
+            line_sums::<MR>(panel, sign, &mut lines.sums[i * MR..][..width]);
+            *narrow = is_narrow(panel);
+        }
+        Self { lines, narrow, rows, groups }
+    }
+
+    /// The memory that packing `rows` of `groups` takes.
+    pub(super) fn size_bytes(rows: usize, groups: usize) -> Option<usize> {
+        let rows = rows.checked_next_multiple_of(MR)?;
+        rows.checked_mul(groups.checked_mul(GROUP)?)?.checked_add(rows.checked_mul(9)?)
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        self.groups
     }
 }

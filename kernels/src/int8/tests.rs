@@ -3,24 +3,36 @@
 use proptest::prelude::*;
 
 use super::conv::conv_int8_with;
+use super::tile::Level;
 use super::*;
 use crate::conv::{ConvGeometry, Window};
-use crate::gemm::MatRef;
+use crate::elementwise::Unary;
+use crate::gemm::{Bias, MatRef};
+use crate::testing::noise;
 
 /// Codes of either kind from bytes.
 trait FromByte: Code {
     fn from_byte(byte: u8) -> Self;
+    fn image(x: &[Self], zero: Self) -> Image<'_>;
 }
 
 impl FromByte for u8 {
     fn from_byte(byte: u8) -> Self {
         byte
     }
+
+    fn image(x: &[Self], zero: Self) -> Image<'_> {
+        Image::U8(x, zero)
+    }
 }
 
 impl FromByte for i8 {
     fn from_byte(byte: u8) -> Self {
         byte.cast_signed()
+    }
+
+    fn image(x: &[Self], zero: Self) -> Image<'_> {
+        Image::I8(x, zero)
     }
 }
 
@@ -67,19 +79,14 @@ fn check_product<'x, A: FromByte, B: FromByte>(
         (Quantized::left(a, ZeroPoints::All(a_zero)), Quantized::right(b, ZeroPoints::All(b_zero)))
     };
     let threads = Threads::new(threads).unwrap();
-    let (packed_a, packed_b) = (PackedA8::pack(a), PackedB8::pack(b, &threads));
+    let packed_b = PackedB8::pack(b, &threads);
     let mut expected = vec![7; m * (n + 1)];
     gemm_int8_scalar(a, b, &mut expected, n + 1);
-    for isa in Isa::available() {
-        for (left, right) in [
-            (Lhs8::from(a), Rhs8::from(b)),
-            (Lhs8::from(a), Rhs8::Packed(&packed_b)),
-            (Lhs8::Packed(&packed_a), Rhs8::from(b)),
-            (Lhs8::Packed(&packed_a), Rhs8::Packed(&packed_b)),
-        ] {
+    for level in Level::all() {
+        for right in [Rhs8::from(b), Rhs8::Packed(&packed_b)] {
             let mut found = vec![7; m * (n + 1)];
-            gemm_int8_with(isa, &threads, left, right, &mut found, n + 1);
-            assert_eq!(found, expected, "{isa}, {m} × {k} × {n}");
+            gemm_int8_with(level, &threads, a.into(), right, Sums32, &mut found, n + 1);
+            assert_eq!(found, expected, "{level:?}, {m} × {k} × {n}");
         }
     }
 }
@@ -94,10 +101,10 @@ fn check_conv<X: FromByte, W: FromByte>(geometry: &ConvGeometry, seed: &[u8], ea
     let packed = PackedConv8::pack(geometry, &weights, zero_points, &threads);
     let mut expected = vec![7; geometry.output_len()];
     conv_int8_scalar(geometry, &x, x_zero, &weights, zero_points, &mut expected);
-    for isa in Isa::available() {
+    for level in Level::all() {
         let mut found = vec![7; geometry.output_len()];
-        conv_int8_with(isa, &threads, geometry, &x, x_zero, &packed, &mut found);
-        assert_eq!(found, expected, "{isa}, {geometry:?}");
+        conv_int8_with(level, &threads, geometry, X::image(&x, x_zero), &packed, |_| Sums32, &mut found);
+        assert_eq!(found, expected, "{level:?}, {geometry:?}");
     }
 }
 
@@ -117,19 +124,19 @@ proptest! {
 
     #[test]
     fn convolutions_are_their_definition(
-        channels in (1usize..3, 1usize..5, 1usize..8, 1usize..4),
-        input in [1usize..20, 1usize..20],
+        channels in (1usize..3, 1usize..10, 1usize..8, 1usize..4),
+        input in [1usize..20, 1usize..40],
         kernel in [1usize..4, 1usize..4],
-        slide in (1usize..3, 1usize..3, 0usize..3),
+        slide in (1usize..4, 1usize..4, 1usize..3, 0usize..3),
         seed in prop::collection::vec(any::<u8>(), 40..60),
         each in any::<bool>(),
         threads in 1usize..4,
     ) {
         let (batch, group_in, group_out, groups) = channels;
-        let (stride, dilation, pad) = slide;
+        let (stride, across, dilation, pad) = slide;
         let window = Window {
             kernel: &kernel,
-            strides: &[stride; 2],
+            strides: &[stride, across],
             dilations: &[dilation; 2],
             pads_begin: &[pad; 2],
             pads_end: &[pad; 2],
@@ -149,11 +156,13 @@ fn the_extremes_neither_saturate_nor_lose_a_bit() {
         let (a, b) = (vec![255u8; 2 * k], vec![-128i8; k * 17]);
         let a = Quantized::left(MatRef::row_major(&a, 2, k), ZeroPoints::All(0));
         let b = Quantized::right(MatRef::row_major(&b, k, 17), ZeroPoints::All(127));
-        for isa in Isa::available() {
+        let packed = PackedB8::pack(b, &Threads::single());
+        for (level, right) in Level::all().into_iter().flat_map(|level| [(level, b.into()), (level, (&packed).into())])
+        {
             let mut c = vec![0; 34];
-            gemm_int8_with(isa, &Threads::single(), a.into(), b.into(), &mut c, 17);
+            gemm_int8_with(level, &Threads::single(), a.into(), right, Sums32, &mut c, 17);
             let expected = (0..k).fold(0i32, |sum, _| sum.wrapping_add(255 * -255));
-            assert!(c.iter().all(|&c| c == expected), "{isa}, depth {k}");
+            assert!(c.iter().all(|&c| c == expected), "{level:?}, depth {k}");
         }
     }
 }
@@ -162,4 +171,125 @@ fn the_extremes_neither_saturate_nor_lose_a_bit() {
 fn blocks_larger_than_the_scratch() {
     let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
     check_product::<u8, i8>((200, 1200, 300), &seed, [false, false, true], 2);
+}
+
+#[test]
+fn one_and_three_dimensions() {
+    let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
+    for (input, kernel, stride, pad) in
+        [(&[50][..], &[3][..], 2, 1), (&[5, 6, 19], &[2, 3, 3], 1, 1), (&[5, 6, 19], &[3, 1, 2], 2, 0)]
+    {
+        let all = |n: usize| vec![n; input.len()];
+        let window =
+            Window { kernel, strides: &all(stride), dilations: &all(1), pads_begin: &all(pad), pads_end: &all(pad) };
+        let geometry = ConvGeometry::new(2, 6, 13, 1, input, window).unwrap();
+        check_conv::<u8, i8>(&geometry, &seed, true, 2);
+        check_conv::<i8, u8>(&geometry, &seed, false, 1);
+    }
+}
+
+#[test]
+fn codes_that_may_be_added_in_16_bits_are_told_from_those_that_may_not() {
+    let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
+    for (codes, is_narrow) in
+        [([64i8, 64, -64, -64], true), ([65, 64, 0, 0], false), ([1, 0, -64, -65], false), ([1, -128, 127, 1], true)]
+    {
+        let b = vec![codes; 32].concat();
+        let b = Quantized::right(MatRef::row_major(&b, 16, 8).transposed(), ZeroPoints::All(0));
+        let packed = PackedB8::pack(b, &Threads::single());
+        assert!(packed.narrow.iter().all(|&narrow| narrow == is_narrow), "{codes:?}");
+        let a = self::codes::<u8>(&seed, 5 * 8, 0).into_iter().map(|code| code | 0xf0).collect::<Vec<_>>();
+        let a = Quantized::left(MatRef::row_major(&a, 5, 8), ZeroPoints::All(3));
+        let mut expected = vec![0; 5 * 16];
+        gemm_int8_scalar(a, b, &mut expected, 16);
+        for level in Level::all() {
+            let mut found = vec![0; 5 * 16];
+            gemm_int8_with(level, &Threads::single(), a.into(), (&packed).into(), Sums32, &mut found, 16);
+            assert_eq!(found, expected, "{level:?}");
+        }
+    }
+}
+
+#[test]
+fn sums_become_numbers_and_codes() {
+    let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
+    let (m, k, n) = (13, 30, 75);
+    let (a, b) = (codes::<u8>(&seed, m * k, 1), codes::<i8>(&seed, k * n, 2));
+    let a = Quantized::left(MatRef::row_major(&a, m, k), ZeroPoints::All(7));
+    let b = Quantized::right(MatRef::row_major(&b, k, n), ZeroPoints::All(-3));
+    let mut sums = vec![0; m * n];
+    gemm_int8_scalar(a, b, &mut sums, n);
+    let (by_row, by_column) = (noise(m, 1e-3), noise(n, 1e-3));
+    let (whole_rows, whole_columns): (Vec<i32>, Vec<i32>) =
+        ((0..m as i32).map(|i| i * 99).collect(), (0..n as i32).collect());
+    for factors in [Factors::All(0.001), Factors::PerRow(&by_row), Factors::PerColumn(&by_column)] {
+        for addends in [Addends::None, Addends::PerRow(&whole_rows), Addends::PerColumn(&whole_columns)] {
+            for (bias, is_added) in
+                [(Bias::None, false), (Bias::PerRow(&by_row), true), (Bias::PerColumn(&by_column), false)]
+            {
+                let scaled = |i: usize| {
+                    let (row, column) = (i / n, i % n);
+                    let addend = match addends {
+                        Addends::None => 0,
+                        Addends::PerRow(addends) => addends[row],
+                        Addends::PerColumn(addends) => addends[column],
+                    };
+                    let factor = match factors {
+                        Factors::All(factor) => factor,
+                        Factors::PerRow(factors) => factors[row],
+                        Factors::PerColumn(factors) => factors[column],
+                    };
+                    (sums[i].wrapping_add(addend)) as f32 * factor
+                };
+                for level in Level::all() {
+                    let finish = ToFloat { addends, factors, bias, is_added, activation: Some(Unary::Relu) };
+                    let mut y = vec![0.5; m * n];
+                    gemm_int8_with(level, &Threads::single(), a.into(), b.into(), finish, &mut y, n);
+                    for (i, &y) in y.iter().enumerate() {
+                        let start = if is_added { 0.5 } else { 0.0 };
+                        let expected = (start + scaled(i) + bias.at(i / n, i % n)).max(0.0);
+                        assert_eq!(y, expected, "{level:?}, {factors:?}, {addends:?}, {i}");
+                    }
+                    let mut y = vec![0i8; m * n];
+                    let finish = ToCodes { addends, factors, zero: -5i8 };
+                    gemm_int8_with(level, &Threads::single(), a.into(), b.into(), finish, &mut y, n);
+                    let code = |i| (scaled(i).round_ties_even() - 5.0).clamp(-128.0, 127.0) as i8;
+                    assert!(y.iter().enumerate().all(|(i, &y)| y == code(i)), "{level:?}, {factors:?}, {addends:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_are_quantized_on_the_way_into_a_convolution() {
+    let window =
+        Window { kernel: &[3, 3], strides: &[1, 1], dilations: &[1, 1], pads_begin: &[1, 1], pads_end: &[1, 1] };
+    let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
+    for groups in [1, 6] {
+        let geometry = ConvGeometry::new(1, 6, 6, groups, &[9, 21], window).unwrap();
+        let x = noise(geometry.input_len(), 2.0);
+        let weights = codes::<i8>(&seed, geometry.weights_len(), 2);
+        let threads = Threads::new(2).unwrap();
+        let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(0), &threads);
+        let quantization = Quantization::of(&threads, &x);
+        let mut codes = vec![0; x.len()];
+        quantization.quantize(&threads, &x, &mut codes);
+        let mut expected = vec![0; geometry.output_len()];
+        conv_int8(&threads, &geometry, Image::U8(&codes, quantization.zero), &packed, &mut expected);
+        let factors = noise(6, 1.0);
+        let finish = |rows: std::ops::Range<usize>| ToFloat {
+            addends: Addends::None,
+            factors: Factors::PerRow(&factors[rows]),
+            bias: Bias::None,
+            is_added: false,
+            activation: None,
+        };
+        let mut y = vec![0.0; geometry.output_len()];
+        conv_int8_into(&threads, &geometry, Image::Numbers(&x, quantization), &packed, finish, &mut y);
+        let plane = geometry.output_plane();
+        for (i, (&y, &sum)) in y.iter().zip(&expected).enumerate() {
+            assert_eq!(y, sum as f32 * factors[i / plane]);
+        }
+    }
 }

@@ -45,14 +45,15 @@ impl Op for DynamicQuantizeMatMul {
     }
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
-        let Dynamic { codes, scale, zero } = quantize_dynamically(cx, inputs.tensor(0)?)?;
-        let zero = Tensor::scalar(zero);
+        let a = inputs.tensor(0)?;
+        let Dynamic { codes, quantization } = quantize_dynamically(cx, a.as_slice()?, a.shape().clone())?;
+        let (codes, zero) = (codes.freeze(), Tensor::scalar(quantization.zero));
         let b = match &self.weights {
             Some(weights) => Factor::Weights(weights),
             None => Factor::Codes(Codes { codes: inputs.tensor(1)?, zero: inputs.opt_tensor(3)? }),
         };
         let a = Codes { codes: &codes, zero: Some(&zero) };
-        Ok(scaled_product(cx, a, scale, b, inputs.slice(2)?, inputs.opt_slice(4)?)?.into())
+        Ok(scaled_product(cx, a, quantization.scale, b, inputs.slice(2)?, inputs.opt_slice(4)?)?.into())
     }
 
     fn macs(&self, x: &Facts<'_>, outputs: &[Fact]) -> Dim {

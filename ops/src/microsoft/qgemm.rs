@@ -8,13 +8,12 @@ use crate::matmul::product_dims;
 use crate::packed::Packed;
 use crate::quantized::product::{BYTES, Codes, Right, pack, product};
 use crate::quantized::requantize::{Scales, requantize};
-use crate::quantized::scaled::{Scaling, scale_sums};
+use crate::quantized::scaled::scale_sums;
 use crate::transpose::permute;
 use planish_ir::{
     AttributeError, Dim, EvalCx, FLOAT, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared,
     Schema, Types, arg, float, int, opt,
 };
-use planish_kernels::gemm::Bias;
 use planish_kernels::int8::PackedB8;
 use planish_tensor::{DType, Tensor, TensorMut};
 use std::sync::Arc;
@@ -103,8 +102,7 @@ impl Op for QGemm {
             }
             (None, None) => {
                 let mut y = cx.uninit::<f32>(sums.shape().clone())?;
-                let scaling = Scaling { a: a_scale, b: b_scale, bias: Bias::None, is_added: false };
-                scale_sums(cx, &sums, columns, &scaling, &mut y, columns.max(1))?;
+                scale_sums(cx, &sums, columns, a_scale, b_scale, &mut y)?;
                 Ok(y.freeze().into())
             }
             _ => Err(OpError::invalid("expected both y_scale and y_zero_point, or neither")),

@@ -2,12 +2,12 @@
 
 use crate::matmul::Stack;
 use crate::packed::Packed;
-use crate::quantized::product::{Codes, Right, pack, product};
-use crate::quantized::scaled::{Scaling, scale_sums};
+use crate::quantized::product::{Codes, Right, pack, product_into};
 use planish_ir::{EvalCx, OpError};
 use planish_kernels::gemm::Bias;
-use planish_kernels::int8::PackedB8;
+use planish_kernels::int8::{Factors, PackedB8, ToFloat};
 use planish_tensor::{Shape, Tensor};
+use std::ops::Range;
 
 /// A constant right operand.
 #[derive(Debug)]
@@ -63,13 +63,13 @@ pub fn scaled_product(
         return Err(OpError::invalid(format!("expected a bias of {columns} elements, got {got}")));
     }
     let bias = bias.map_or(Bias::None, Bias::PerColumn);
-    let sums = product(cx, a, b.right())?;
-    let mut y = cx.uninit::<f32>(sums.shape().clone())?;
-    let stride = columns.max(1);
-    if [1, columns].contains(&b_scale.len()) {
-        let scaling = Scaling { a: a_scale, b: b_scale, bias, is_added: false };
-        scale_sums(cx, &sums, columns, &scaling, &mut y, stride)?;
-        return Ok(y.freeze());
+    let factors: Vec<f32> = b_scale.iter().map(|b| a_scale * b).collect();
+    let finish = |factors| ToFloat { factors, bias, ..ToFloat::default() };
+    if let &[factor] = factors.as_slice() {
+        return Ok(product_into(cx, a, b.right(), |_| finish(Factors::All(factor)))?.freeze());
+    }
+    if factors.len() == columns {
+        return Ok(product_into(cx, a, b.right(), |_| finish(Factors::PerColumn(&factors)))?.freeze());
     }
     let (matrices, _) = b.shape().split_at(b.shape().rank().saturating_sub(2));
     if matrices.checked_mul(columns) != Some(b_scale.len()) {
@@ -77,11 +77,9 @@ pub fn scaled_product(
         return Err(OpError::invalid(format!("a right operand of shape {shape} cannot have {got} scales")));
     }
     let stack = Stack::new(a.codes.shape(), b.shape())?;
-    let each = (stack.m * stack.n).max(1);
-    for (i, (y, sums)) in y.chunks_exact_mut(each).zip(sums.chunks_exact(each)).enumerate() {
-        let [_, at] = stack.positions(i);
-        let scaling = Scaling { a: a_scale, b: &b_scale[at * columns..][..columns], bias, is_added: false };
-        scale_sums(cx, sums, columns, &scaling, y, stride)?;
-    }
-    Ok(y.freeze())
+    let of_matrix = |rows: Range<usize>| {
+        let [_, at] = stack.positions(rows.start / stack.m.max(1));
+        finish(Factors::PerColumn(&factors[at * columns..][..columns]))
+    };
+    Ok(product_into(cx, a, b.right(), of_matrix)?.freeze())
 }

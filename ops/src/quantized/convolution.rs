@@ -4,8 +4,9 @@ use crate::conv::ConvForm;
 use crate::dtypes::for_dtypes;
 use crate::packed::Packed;
 use planish_ir::{EvalCx, OpError};
-use planish_kernels::int8::{PackedConv8, ZeroPoints, conv_int8};
-use planish_tensor::{Shape, Tensor, TensorMut};
+use planish_kernels::int8::{Finish, Image, PackedConv8, Sums32, ZeroPoints, conv_int8_into};
+use planish_tensor::{DType, Element, Shape, Tensor, TensorMut};
+use std::ops::Range;
 
 /// Filters and their zero points, packed.
 #[derive(Debug)]
@@ -47,26 +48,44 @@ impl Filters {
         x: &Tensor,
         zero: Option<&Tensor>,
     ) -> Result<TensorMut<i32>, OpError> {
-        let resolved = form.resolve(x.shape(), &self.shape, None)?;
-        let mut y = cx.uninit::<i32>(resolved.shape.clone())?;
+        self.convolve_into(cx, form, x.shape(), image(x, zero)?, |_| Sums32)
+    }
+
+    /// [`convolve`](Self::convolve) with what its sums become: `finish` gives it for a range of output channels.
+    pub fn convolve_into<F: Finish<Out: Element>>(
+        &self,
+        cx: &EvalCx<'_>,
+        form: &ConvForm,
+        shape: &Shape,
+        x: Image<'_>,
+        finish: impl Fn(Range<usize>) -> F,
+    ) -> Result<TensorMut<F::Out>, OpError> {
+        cx.check()?;
+        let resolved = form.resolve(shape, &self.shape, None)?;
+        let mut y = cx.uninit::<F::Out>(resolved.shape.clone())?;
         if y.is_empty() {
             return Ok(y);
         }
-        let geometry = resolved.geometry(x.shape()).ok_or_else(|| {
-            OpError::unsupported(format!("an integer convolution over an input of shape {}", x.shape()))
-        })?;
+        let geometry = resolved
+            .geometry(shape)
+            .ok_or_else(|| OpError::unsupported(format!("an integer convolution over an input of shape {shape}")))?;
         let _scratch = cx.memory.reserve(self.packed.scratch_bytes(&geometry))?;
-        for_dtypes!(x.dtype(), X => {
-            let zero = match zero.map(Tensor::as_slice::<X>).transpose()? {
-                None => 0,
-                Some([zero]) => *zero,
-                Some(zeros) => {
-                    return Err(OpError::invalid(format!("expected one zero point of the input, got {}", zeros.len())));
-                }
-            };
-            conv_int8(&cx.threads, &geometry, x.as_slice::<X>()?, zero, &self.packed, &mut y);
-            Ok::<(), OpError>(())
-        }, [U8 = u8, I8 = i8])?;
+        conv_int8_into(&cx.threads, &geometry, x, &self.packed, finish, &mut y);
         Ok(y)
+    }
+}
+
+/// Codes and the one of 0; 0 itself without any.
+pub fn image<'a>(x: &'a Tensor, zero: Option<&Tensor>) -> Result<Image<'a>, OpError> {
+    fn one<T: Element + Default>(zero: Option<&Tensor>) -> Result<T, OpError> {
+        match zero.map(Tensor::as_slice::<T>).transpose()? {
+            None => Ok(T::default()),
+            Some([zero]) => Ok(*zero),
+            Some(zeros) => Err(OpError::invalid(format!("expected one zero point of the input, got {}", zeros.len()))),
+        }
+    }
+    match x.dtype() {
+        DType::I8 => Ok(Image::I8(x.as_slice()?, one(zero)?)),
+        _ => Ok(Image::U8(x.as_slice()?, one(zero)?)),
     }
 }

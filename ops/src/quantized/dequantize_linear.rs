@@ -9,11 +9,13 @@ use super::quantize_linear::QUANTIZED;
 use crate::Define;
 use crate::broadcast::{Operand, Walk};
 use crate::dtypes::{for_dtypes, from_f32};
+use crate::parallel;
 use num_traits::AsPrimitive;
 use planish_ir::{
     AttributeError, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, Type, Types, arg,
     int, opt,
 };
+use planish_kernels::int8::{self as kernel, Code};
 use planish_tensor::{DType, Element, Tensor};
 
 /// A core's time for one element.
@@ -83,6 +85,13 @@ impl Op for DequantizeLinear {
             return Err(OpError::invalid(format!("the scale is of shape {scale}, the zero point of shape {zero}")));
         }
         let spread = self.granularity.spread(codes.shape(), scale.shape())?;
+        if let (DType::F32, DType::F32, 1) = (dtype, scale.dtype(), scale.num_elements())
+            && matches!(codes.dtype(), DType::U8 | DType::I8)
+        {
+            let scale = scale.as_slice::<f32>()?[0];
+            return for_dtypes!(codes.dtype(), Q => uniform::<Q>(cx, codes, scale, zero), [U8 = u8, I8 = i8])
+                .map(Outputs::from);
+        }
         let zero = match zero {
             Some(zero) => as_floats(cx, zero)?.reshaped(scale.shape().clone())?,
             None => cx.zeros::<f32>(scale.shape().clone())?.freeze(),
@@ -96,6 +105,22 @@ impl Op for DequantizeLinear {
         ])?;
         Ok(from_f32(cx, y, dtype)?.into())
     }
+}
+
+/// The numbers of codes with one scale and zero point for all.
+fn uniform<Q: Element + Code + Default>(
+    cx: &EvalCx<'_>,
+    codes: &Tensor,
+    scale: f32,
+    zero: Option<&Tensor>,
+) -> Result<Tensor, OpError> {
+    let zero = zero.map_or(Ok(Q::default()), |zero| zero.as_slice::<Q>().map(|zero| zero[0]))?;
+    let values = codes.as_slice::<Q>()?;
+    let mut y = cx.uninit::<f32>(codes.shape().clone())?;
+    parallel::fill(cx, &mut y, NS_PER_ELEMENT, |start, y| {
+        kernel::dequantize(&values[start..start + y.len()], scale, zero, y);
+    })?;
+    Ok(y.freeze())
 }
 
 fn dequantize<T: Element + AsPrimitive<f32>>(

@@ -3,21 +3,16 @@
 //!
 //! Opsets: 11.
 
-use super::integers::{Quantum, round_to};
 use crate::Define;
-use crate::parallel;
 use planish_ir::{
     AttributeError, EvalCx, FLOAT, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, Type,
     Types, arg,
 };
-use planish_kernels::reduce::{Reduction, reduce};
-use planish_tensor::{DType, Shape, Tensor};
+use planish_kernels::int8::Quantization;
+use planish_tensor::{DType, Shape, Tensor, TensorMut};
 
 /// `uint8` alone.
 const CODE: Types = Types::of(&[DType::U8]);
-
-/// A core's time for one element.
-const NS_PER_ELEMENT: f64 = 0.5;
 
 /// `DynamicQuantizeLinear`.
 #[derive(Debug)]
@@ -43,40 +38,24 @@ impl Op for DynamicQuantizeLinear {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let x = inputs.tensor(0)?;
-        let Dynamic { codes, scale, zero } = quantize_dynamically(cx, x)?;
-        Ok([codes, Tensor::scalar(scale), Tensor::scalar(zero)].into())
+        let Dynamic { codes, quantization } = quantize_dynamically(cx, x.as_slice()?, x.shape().clone())?;
+        Ok([codes.freeze(), Tensor::scalar(quantization.scale), Tensor::scalar(quantization.zero)].into())
     }
 }
 
 /// A tensor quantized to fit its values.
 pub struct Dynamic {
     /// `uint8` codes.
-    pub codes: Tensor,
-    /// What one step of the codes is worth.
-    pub scale: f32,
-    /// The code of 0.
-    pub zero: u8,
+    pub codes: TensorMut<u8>,
+    /// What one step of the codes is worth, and the code of 0.
+    pub quantization: Quantization,
 }
 
-/// The `uint8` codes of a `float` tensor, with a scale that fits its values.
-pub fn quantize_dynamically(cx: &EvalCx<'_>, x: &Tensor) -> Result<Dynamic, OpError> {
-    quantize_slice(cx, x.as_slice::<f32>()?, x.shape().clone())
-}
-
-/// [`quantize_dynamically`] for the elements of a tensor of this shape.
-pub fn quantize_slice(cx: &EvalCx<'_>, values: &[f32], shape: Shape) -> Result<Dynamic, OpError> {
-    let extreme = |op| -> f32 {
-        let mut extreme = [0.0];
-        reduce(op, values, values.len(), 1, &mut extreme);
-        extreme[0]
-    };
-    let (least, greatest) = (extreme(Reduction::Min).min(0.0), extreme(Reduction::Max).max(0.0));
-    let scale = if least == greatest { 1.0 } else { (greatest - least) / 255.0 };
-    let zero = round_to::<u8>(-least / scale, 0.0, u8::RANGE);
+/// The `uint8` codes of a tensor's elements, with a scale that fits them.
+pub fn quantize_dynamically(cx: &EvalCx<'_>, values: &[f32], shape: Shape) -> Result<Dynamic, OpError> {
+    cx.check()?;
+    let quantization = Quantization::of(&cx.threads, values);
     let mut codes = cx.uninit::<u8>(shape)?;
-    parallel::fill(cx, &mut codes, NS_PER_ELEMENT, |start, codes| {
-        let values = &values[start..];
-        codes.iter_mut().zip(values).for_each(|(y, &x)| *y = round_to(x / scale, f32::from(zero), u8::RANGE));
-    })?;
-    Ok(Dynamic { codes: codes.freeze(), scale, zero })
+    quantization.quantize(&cx.threads, values, &mut codes);
+    Ok(Dynamic { codes, quantization })
 }

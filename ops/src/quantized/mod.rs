@@ -1,7 +1,7 @@
 //! Quantization: numbers as codes of few bits, `x = (code − zero point) · scale`, and arithmetic on such codes.
 
 mod conv_integer;
-mod convolution;
+pub mod convolution;
 mod dequantize_linear;
 pub mod dynamic_quantize_linear;
 mod granularity;

@@ -5,8 +5,9 @@ use crate::matmul::{MACS_PER_CHECK, Stack};
 use crate::packed::Packed;
 use planish_ir::{EvalCx, OpError, Types};
 use planish_kernels::gemm::MatRef;
-use planish_kernels::int8::{Code, Lhs8, PackedB8, Quantized, Rhs8, ZeroPoints, gemm_int8};
+use planish_kernels::int8::{Code, Finish, Lhs8, PackedB8, Quantized, Rhs8, Sums32, ZeroPoints, gemm_int8_into};
 use planish_tensor::{DType, Element, Shape, Tensor, TensorMut};
+use std::ops::Range;
 
 /// 8-bit integers.
 pub const BYTES: Types = Types::of(&[DType::I8, DType::U8]);
@@ -56,30 +57,46 @@ pub fn pack(cx: &EvalCx<'_>, b: Codes<'_>) -> Result<Option<Packed<PackedB8>>, O
 
 /// (a − a_zero) · (b − b_zero).
 pub fn product(cx: &EvalCx<'_>, a: Codes<'_>, b: Right<'_>) -> Result<TensorMut<i32>, OpError> {
+    product_into(cx, a, b, |_| Sums32)
+}
+
+/// [`product`] with what its sums become: `finish` gives it for a range of rows of the result, counted over all matrices.
+pub fn product_into<F: Finish<Out: Element>>(
+    cx: &EvalCx<'_>,
+    a: Codes<'_>,
+    b: Right<'_>,
+    finish: impl Fn(Range<usize>) -> F,
+) -> Result<TensorMut<F::Out>, OpError> {
     for_dtypes!(a.codes.dtype(), A => match b {
-        Right::Packed(b) => times_packed::<A>(cx, a, b),
-        Right::Codes(b) => for_dtypes!(b.codes.dtype(), B => times::<A, B>(cx, a, b), [U8 = u8, I8 = i8]),
+        Right::Packed(b) => times_packed::<A, F>(cx, a, b, finish),
+        Right::Codes(b) => for_dtypes!(b.codes.dtype(), B => times::<A, B, F>(cx, a, b, finish), [U8 = u8, I8 = i8]),
     }, [U8 = u8, I8 = i8])
 }
 
-fn times_packed<A: Code + Element>(cx: &EvalCx<'_>, a: Codes<'_>, b: &PackedB8) -> Result<TensorMut<i32>, OpError>
+fn times_packed<A: Code + Element, F: Finish<Out: Element>>(
+    cx: &EvalCx<'_>,
+    a: Codes<'_>,
+    b: &PackedB8,
+    finish: impl Fn(Range<usize>) -> F,
+) -> Result<TensorMut<F::Out>, OpError>
 where
     for<'x> Lhs8<'x>: From<Quantized<'x, A>>,
 {
     let shape_b = Shape::new(&[b.depth(), b.columns()])?;
     let stack = Stack::new(a.codes.shape(), &shape_b)?;
     let zeros = Zeros::<A>::of_rows(cx, a)?;
-    let mut y = cx.uninit::<i32>(stack.shape.clone())?;
+    let mut y = cx.uninit::<F::Out>(stack.shape.clone())?;
     let left = MatRef::row_major(a.codes.as_slice::<A>()?, stack.m, stack.k);
-    multiply(cx, left, (&zeros, 0), b.into(), &mut y)?;
+    multiply(cx, left, (&zeros, 0), b.into(), finish, &mut y)?;
     Ok(y)
 }
 
-fn times<A: Code + Element, B: Code + Element>(
+fn times<A: Code + Element, B: Code + Element, F: Finish<Out: Element>>(
     cx: &EvalCx<'_>,
     a: Codes<'_>,
     b: Codes<'_>,
-) -> Result<TensorMut<i32>, OpError>
+    finish: impl Fn(Range<usize>) -> F,
+) -> Result<TensorMut<F::Out>, OpError>
 where
     for<'x> Lhs8<'x>: From<Quantized<'x, A>>,
     for<'x> Rhs8<'x>: From<Quantized<'x, B>>,
@@ -87,7 +104,7 @@ where
     let stack = Stack::new(a.codes.shape(), b.codes.shape())?;
     let (zeros_a, zeros_b) = (Zeros::<A>::of_rows(cx, a)?, Zeros::<B>::of_columns(cx, b)?);
     let rows = row_count(a.codes.shape());
-    let mut y = cx.uninit::<i32>(stack.shape.clone())?;
+    let mut y = cx.uninit::<F::Out>(stack.shape.clone())?;
     if y.is_empty() {
         return Ok(y);
     }
@@ -96,18 +113,20 @@ where
         let (left, right) = stack.operands(i, codes_a, codes_b);
         let [at_a, at_b] = stack.positions(i);
         let right = Quantized::right(right, zeros_b.part(at_b * stack.n, stack.n));
-        multiply(cx, left, (&zeros_a, at_a * rows), right.into(), y)?;
+        let of_matrix = |rows: Range<usize>| finish(i * stack.m + rows.start..i * stack.m + rows.end);
+        multiply(cx, left, (&zeros_a, at_a * rows), right.into(), of_matrix, y)?;
     }
     Ok(y)
 }
 
 /// One product, looking at the deadline once in a while. The zero points of a are those from `zeros.1` on.
-fn multiply<A: Code + Element>(
+fn multiply<A: Code + Element, F: Finish>(
     cx: &EvalCx<'_>,
     a: MatRef<'_, A>,
     zeros: (&Zeros<A>, usize),
     b: Rhs8<'_>,
-    y: &mut [i32],
+    finish: impl Fn(Range<usize>) -> F,
+    y: &mut [F::Out],
 ) -> Result<(), OpError>
 where
     for<'x> Lhs8<'x>: From<Quantized<'x, A>>,
@@ -119,9 +138,9 @@ where
     let rows_each = (MACS_PER_CHECK / a.columns().saturating_mul(columns).max(1)).max(64);
     for (start, y) in (0..a.rows()).step_by(rows_each).zip(y.chunks_mut(rows_each.saturating_mul(columns))) {
         cx.check()?;
-        let count = y.len() / columns;
-        let part = Quantized::left(a.row_range(start..start + count), zeros.0.part(zeros.1 + start, count));
-        gemm_int8(&cx.threads, Lhs8::from(part), b, y, columns);
+        let rows = start..start + y.len() / columns;
+        let part = Quantized::left(a.row_range(rows.clone()), zeros.0.part(zeros.1 + start, rows.len()));
+        gemm_int8_into(&cx.threads, Lhs8::from(part), b, finish(rows), y, columns);
     }
     Ok(())
 }

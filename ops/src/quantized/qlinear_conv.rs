@@ -6,16 +6,19 @@
 //! Opsets: 10.
 
 use super::conv_integer::CONV_ATTRIBUTES;
-use super::convolution::Filters;
+use super::convolution::{Filters, image};
 use super::product::BYTES;
-use super::requantize::{Scales, requantize};
+use super::requantize::Scales;
 use crate::Define;
 use crate::conv::{ConvForm, conv_macs};
+use crate::dtypes::for_dtypes;
 use planish_ir::{
     AttributeError, Dim, EvalCx, FLOAT, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared,
     Schema, Type, Types, arg, opt,
 };
+use planish_kernels::int8::{Addends, ToCodes};
 use planish_tensor::{DType, Tensor};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// `QLinearConv`.
@@ -49,12 +52,24 @@ impl Define for QLinearConv {
 
 impl QLinearConv {
     fn convolve(&self, cx: &EvalCx<'_>, filters: &Filters, inputs: &Inputs) -> Result<Outputs, OpError> {
-        let sums = filters.convolve(cx, &self.form, inputs.tensor(0)?, Some(inputs.tensor(2)?))?;
-        let plane = sums.shape().split_at(2).1;
-        // Rows are output channels here, so that the filters' scales are those of rows.
-        let scales = Scales { a: inputs.slice(4)?, b: inputs.slice(1)?, y: inputs.slice(6)? };
+        let (x, zero) = (inputs.tensor(0)?, inputs.tensor(7)?);
+        let channels = filters.shape[0];
+        let scales = Scales { a: inputs.slice(1)?, b: inputs.slice(4)?, y: inputs.slice(6)? };
         let bias = inputs.opt_slice::<i32>(8)?;
-        Ok(requantize(cx, &sums, filters.shape[0], plane, scales, bias, inputs.tensor(7)?)?.into())
+        if let Some(got) = bias.map(<[i32]>::len).filter(|&got| got != channels) {
+            return Err(OpError::invalid(format!("expected a bias of {channels} elements, got {got}")));
+        }
+        let uniform = scales.uniform(zero).ok_or_else(|| {
+            OpError::invalid("expected one scale and zero point of the input and of the output".to_owned())
+        })?;
+        let factors = uniform.by_channel(channels)?;
+        let addends = |rows: Range<usize>| bias.map_or(Addends::None, |bias| Addends::PerRow(&bias[rows]));
+        let image = image(x, Some(inputs.tensor(2)?))?;
+        for_dtypes!(zero.dtype(), Q => {
+            let zero = zero.as_slice::<Q>()?[0];
+            let finish = |rows: Range<usize>| ToCodes { addends: addends(rows.clone()), factors: factors(rows), zero };
+            Ok(filters.convolve_into(cx, &self.form, x.shape(), image, finish)?.freeze().into())
+        }, [U8 = u8, I8 = i8])
     }
 }
 

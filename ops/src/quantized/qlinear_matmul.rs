@@ -6,17 +6,18 @@
 //! Opsets: 10; 21 adds 8-bit floats and 16-bit scales.
 
 use super::integers::as_floats;
-use super::product::{BYTES, Codes, Right, pack, product, row_count};
+use super::product::{BYTES, Codes, Right, pack, product, product_into, row_count};
 use super::requantize::{Scales, requantize};
 use super::{DequantizeLinear, QuantizeLinear};
 use crate::Define;
+use crate::dtypes::for_dtypes;
 use crate::matmul::{matmul, product_dims, product_macs};
 use crate::packed::Packed;
 use planish_ir::{
     AttributeError, Dim, EvalCx, FLOAT8, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared,
     Schema, Types, arg,
 };
-use planish_kernels::int8::PackedB8;
+use planish_kernels::int8::{Addends, PackedB8, ToCodes};
 use planish_tensor::{DType, Tensor, Value};
 use std::sync::Arc;
 
@@ -71,11 +72,19 @@ impl Op for QLinearMatMul {
         };
         let rows = row_count(a.codes.shape());
         let columns = b.columns();
-        let sums = product(cx, a, b)?;
         let scale = |i: usize| as_floats(cx, inputs.tensor(i)?);
         let (a_scale, b_scale, y_scale) = (scale(1)?, scale(4)?, scale(6)?);
         let scales = Scales { a: a_scale.as_slice()?, b: b_scale.as_slice()?, y: y_scale.as_slice()? };
-        Ok(requantize(cx, &sums, rows, columns, scales, None, inputs.tensor(7)?)?.into())
+        let zero = inputs.tensor(7)?;
+        if let Some(uniform) = scales.uniform(zero) {
+            let factors = uniform.by_column(columns)?;
+            return for_dtypes!(zero.dtype(), Q => {
+                let finish = ToCodes { addends: Addends::None, factors, zero: zero.as_slice::<Q>()?[0] };
+                Ok(product_into(cx, a, b, |_| finish)?.freeze().into())
+            }, [U8 = u8, I8 = i8]);
+        }
+        let sums = product(cx, a, b)?;
+        Ok(requantize(cx, &sums, rows, columns, scales, None, zero)?.into())
     }
 
     fn macs(&self, x: &Facts<'_>, outputs: &[Fact]) -> Dim {

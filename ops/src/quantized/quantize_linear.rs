@@ -9,10 +9,12 @@ use crate::Define;
 use crate::broadcast::{Operand, Walk};
 use crate::cast::{Rounding, cast};
 use crate::dtypes::for_dtypes;
+use crate::parallel;
 use planish_ir::{
     AttributeError, EvalCx, FLOAT8, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Schema, Type,
     Types, arg, int, opt,
 };
+use planish_kernels::int8::{self as kernel, Code};
 use planish_tensor::{DType, Element, Tensor, bf16, f16};
 
 /// A core's time for one element.
@@ -109,6 +111,13 @@ impl Op for QuantizeLinear {
         let dtype = self.output_dtype(zero.map(Tensor::dtype))?;
         let precision = self.precision.unwrap_or(scale.dtype());
         let spread = self.granularity.spread(x.shape(), scale.shape())?;
+        if let (DType::F32, DType::F32, 1) = (x.dtype(), precision, scale.num_elements())
+            && zero.is_none_or(|zero| zero.num_elements() == 1)
+            && matches!(dtype, DType::U8 | DType::I8)
+        {
+            let scale = as_floats(cx, scale)?.as_slice::<f32>()?[0];
+            return for_dtypes!(dtype, Q => uniform::<Q>(cx, x, scale, zero), [U8 = u8, I8 = i8]).map(Outputs::from);
+        }
         let zero = match zero {
             Some(zero) if !is_of_scale(zero.shape(), scale.shape()) => {
                 let (zero, scale) = (zero.shape(), scale.shape());
@@ -137,6 +146,22 @@ impl Op for QuantizeLinear {
         }
         .into())
     }
+}
+
+/// The codes of `float` elements with one scale and zero point for all.
+fn uniform<Q: Element + Code + Default>(
+    cx: &EvalCx<'_>,
+    x: &Tensor,
+    scale: f32,
+    zero: Option<&Tensor>,
+) -> Result<Tensor, OpError> {
+    let zero = zero.map_or(Ok(Q::default()), |zero| zero.as_slice::<Q>().map(|zero| zero[0]))?;
+    let values = x.as_slice::<f32>()?;
+    let mut y = cx.uninit::<Q>(x.shape().clone())?;
+    parallel::fill(cx, &mut y, NS_PER_ELEMENT, |start, y| {
+        kernel::quantize(&values[start..start + y.len()], scale, zero, y);
+    })?;
+    Ok(y.freeze())
 }
 
 /// Scales and zero points, spread over a tensor.

@@ -4,7 +4,9 @@ use super::integers::{Quantum, round_to};
 use crate::dtypes::for_dtypes;
 use crate::parallel;
 use planish_ir::{EvalCx, OpError};
+use planish_kernels::int8::Factors;
 use planish_tensor::{Tensor, TensorMut};
+use std::ops::Range;
 
 /// A core's time for one element.
 const NS_PER_ELEMENT: f64 = 0.6;
@@ -31,6 +33,48 @@ impl Scales<'_> {
             )));
         }
         Ok(())
+    }
+}
+
+/// One scale of the left operand, one of the result, and one zero point: what sums become codes by as they are stored.
+pub struct Uniform {
+    factors: Vec<f32>,
+}
+
+impl Scales<'_> {
+    /// The factors of columns, or of output channels, where nothing but the right operand's scales differs within the result.
+    pub fn uniform(&self, zero: &Tensor) -> Option<Uniform> {
+        match (self.a, self.y, zero.num_elements()) {
+            (&[a], &[y], 1) => Some(Uniform { factors: self.b.iter().map(|b| a * b / y).collect() }),
+            _ => None,
+        }
+    }
+}
+
+impl Uniform {
+    /// The factors of columns, if there is one for all or one for each.
+    pub fn by_column(&self, columns: usize) -> Result<Factors<'_>, OpError> {
+        match self.factors.as_slice() {
+            &[factor] => Ok(Factors::All(factor)),
+            factors if factors.len() == columns => Ok(Factors::PerColumn(factors)),
+            factors => {
+                let got = factors.len();
+                Err(OpError::invalid(format!("a product of {columns} columns cannot have {got} scales")))
+            }
+        }
+    }
+
+    /// The factors of output channels, if there is one for all or one for each.
+    pub fn by_channel<'a>(&'a self, channels: usize) -> Result<impl Fn(Range<usize>) -> Factors<'a>, OpError> {
+        let factors = self.factors.as_slice();
+        if ![1, channels].contains(&factors.len()) {
+            let got = factors.len();
+            return Err(OpError::invalid(format!("a convolution of {channels} channels cannot have {got} scales")));
+        }
+        Ok(move |rows: Range<usize>| match factors {
+            &[factor] => Factors::All(factor),
+            _ => Factors::PerRow(&factors[rows]),
+        })
     }
 }
 

@@ -274,14 +274,68 @@ impl<'a> Run<'a> {
         let mut last = self.initial(cx, inputs, 5)?;
         let mut last_cell = if C::HAS_CELL_STATE { Some(self.initial(cx, inputs, 6)?) } else { None };
         let x = inputs.slice::<f32>(0)?;
-        for way in 0..e.ways {
-            let width = C::GATES * e.hidden;
-            let states = [Some(&mut last), last_cell.as_mut()];
-            self.run_way(cell, weights, cx, x, way, width, y.as_deref_mut(), states)?;
+        if e.ways > 1 && cx.threads.count() > 1 {
+            self.run_abreast(cell, weights, cx, x, y.as_deref_mut(), &mut last, last_cell.as_deref_mut())?;
+        } else {
+            for way in 0..e.ways {
+                let states = [Some(&mut *last), last_cell.as_deref_mut()];
+                self.run_way(cell, weights, cx, x, way, (e, way), y.as_deref_mut(), states)?;
+            }
         }
         let tensors = [y, Some(last), last_cell];
         let outputs = tensors.into_iter().map(|t| t.map(|t| Value::Tensor(t.freeze())));
         Ok(Outputs::new(outputs.take(if C::HAS_CELL_STATE { 3 } else { 2 })))
+    }
+
+    /// All directions at once, a thread each: steps are too short to be shared out.
+    fn run_abreast<C: Cell>(
+        &self,
+        cell: &C,
+        weights: &Weights,
+        cx: &EvalCx<'_>,
+        x: &[f32],
+        mut y: Option<&mut [f32]>,
+        last: &mut [f32],
+        mut last_cell: Option<&mut [f32]>,
+    ) -> Result<(), OpError> {
+        let (all, one) = (&self.extents, Extents { ways: 1, ..self.extents });
+        let mut runs = (0..all.ways)
+            .map(|way| {
+                let own = |from: &[f32]| -> Result<TensorMut<f32>, OpError> {
+                    let mut state = cx.uninit::<f32>(one.state_shape()?)?;
+                    copy_state((&one, 0), &mut state, (all, way), from);
+                    Ok(state)
+                };
+                let y = y.as_ref().map(|_| cx.zeros::<f32>(one.y_shape()?)).transpose()?;
+                Ok((way, y, own(last)?, last_cell.as_deref().map(own).transpose()?, Ok(())))
+            })
+            .collect::<Result<Vec<_>, OpError>>()?;
+        let alone = EvalCx {
+            memory: cx.memory.clone(),
+            threads: cx.threads.alone(),
+            deadline: cx.deadline,
+            cancel: cx.cancel.clone(),
+            bodies: cx.bodies,
+            wanted: cx.wanted.clone(),
+        };
+        cx.threads.for_each_item(&mut runs, |(way, y, last, last_cell, result)| {
+            let states = [Some(&mut **last), last_cell.as_deref_mut()];
+            *result = self.run_way(cell, weights, &alone, x, *way, (&one, 0), y.as_deref_mut(), states);
+        });
+        for (way, own_y, own_last, own_cell, result) in runs {
+            result?;
+            if let (Some(y), Some(own)) = (&mut y, own_y) {
+                for (position, b) in (0..all.sequence).flat_map(|position| (0..all.batch).map(move |b| (position, b))) {
+                    let from = &own[one.y(position, 0, b)..][..all.hidden];
+                    y[all.y(position, way, b)..][..all.hidden].copy_from_slice(from);
+                }
+            }
+            copy_state((all, way), last, (&one, 0), &own_last);
+            if let (Some(last_cell), Some(own)) = (&mut last_cell, own_cell) {
+                copy_state((all, way), last_cell, (&one, 0), &own);
+            }
+        }
+        Ok(())
     }
 
     /// The initial state of all directions, zeros if it is not given.
@@ -293,6 +347,7 @@ impl<'a> Run<'a> {
         Ok(state)
     }
 
+    /// One direction, whose outputs and states are those of direction `slot` in `y` and states of these extents.
     fn run_way<C: Cell>(
         &self,
         cell: &C,
@@ -300,11 +355,11 @@ impl<'a> Run<'a> {
         cx: &EvalCx<'_>,
         x: &[f32],
         way: usize,
-        width: usize,
+        (e, slot): (&Extents, usize),
         mut y: Option<&mut [f32]>,
-        [last, last_cell]: [Option<&mut TensorMut<f32>>; 2],
+        [last, last_cell]: [Option<&mut [f32]>; 2],
     ) -> Result<(), OpError> {
-        let e = &self.extents;
+        let width = C::GATES * e.hidden;
         let own = &weights.ways[way];
         let longest = self.lengths.as_ref().map_or(e.sequence, |lengths| lengths.iter().copied().max().unwrap_or(0));
         let rows = if e.is_batch_first { e.sequence } else { longest } * e.batch;
@@ -319,8 +374,8 @@ impl<'a> Run<'a> {
 
         let matrix = |columns: usize| Shape::new(&[e.batch, columns]);
         let mut gates = cx.uninit::<f32>(matrix(width)?)?;
-        let mut hidden = self.gather(cx, way, last.as_deref().map(|t| &**t))?;
-        let mut cell_state = self.gather(cx, way, last_cell.as_deref().map(|t| &**t))?;
+        let mut hidden = e.gather(cx, slot, last.as_deref())?;
+        let mut cell_state = e.gather(cx, slot, last_cell.as_deref())?;
         let peephole = self.peephole.map(|p| &p[way * 3 * e.hidden..][..3 * e.hidden]);
         let mut kept = (cx.uninit::<f32>(matrix(e.hidden)?)?, cx.uninit::<f32>(Shape::new(&[cell_state.len()])?)?);
         for step in 0..longest {
@@ -350,7 +405,7 @@ impl<'a> Run<'a> {
                 let part = b * e.hidden..(b + 1) * e.hidden;
                 match (self.position(way, step, b), &mut y) {
                     (Some(position), Some(y)) => {
-                        y[e.y(position, way, b)..][..e.hidden].copy_from_slice(&hidden[part]);
+                        y[e.y(position, slot, b)..][..e.hidden].copy_from_slice(&hidden[part]);
                     }
                     (Some(_), None) => {}
                     (None, _) => {
@@ -362,8 +417,8 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.scatter(way, &hidden, last);
-        self.scatter(way, &cell_state, last_cell);
+        e.scatter(slot, &hidden, last);
+        e.scatter(slot, &cell_state, last_cell);
         Ok(())
     }
 
@@ -373,28 +428,26 @@ impl<'a> Run<'a> {
         let left = length.checked_sub(step + 1)?;
         Some(if self.form.ways[way] == Way::Reverse { left } else { step })
     }
+}
 
+impl Extents {
     /// One direction's part of a state; empty where there is no such state.
     fn gather(&self, cx: &EvalCx<'_>, way: usize, state: Option<&[f32]>) -> Result<TensorMut<f32>, OpError> {
-        let e = &self.extents;
         let Some(state) = state else { return cx.uninit::<f32>(Shape::new(&[0])?) };
-        let mut part = cx.uninit::<f32>(Shape::new(&[e.batch, e.hidden])?)?;
-        for (b, row) in part.chunks_exact_mut(e.hidden.max(1)).enumerate() {
-            row.copy_from_slice(&state[e.state(way, b)..][..e.hidden]);
+        let mut part = cx.uninit::<f32>(Shape::new(&[self.batch, self.hidden])?)?;
+        for (b, row) in part.chunks_exact_mut(self.hidden.max(1)).enumerate() {
+            row.copy_from_slice(&state[self.state(way, b)..][..self.hidden]);
         }
         Ok(part)
     }
 
-    fn scatter(&self, way: usize, part: &[f32], state: Option<&mut TensorMut<f32>>) {
-        let e = &self.extents;
+    fn scatter(&self, way: usize, part: &[f32], state: Option<&mut [f32]>) {
         let Some(state) = state else { return };
-        for (b, row) in part.chunks_exact(e.hidden.max(1)).enumerate() {
-            state[e.state(way, b)..][..e.hidden].copy_from_slice(row);
+        for (b, row) in part.chunks_exact(self.hidden.max(1)).enumerate() {
+            state[self.state(way, b)..][..self.hidden].copy_from_slice(row);
         }
     }
-}
 
-impl Extents {
     fn check_lengths(&self, lengths: &[i32]) -> Result<Vec<usize>, OpError> {
         let checked: Option<Vec<usize>> =
             lengths.iter().map(|&n| usize::try_from(n).ok().filter(|&n| n <= self.sequence)).collect();
@@ -404,6 +457,14 @@ impl Extents {
                 self.batch, self.sequence
             ))
         })
+    }
+}
+
+/// Copies one direction's part of a state into a state of another number of directions.
+fn copy_state((to_form, to_way): (&Extents, usize), to: &mut [f32], (form, way): (&Extents, usize), from: &[f32]) {
+    for b in 0..form.batch {
+        let from = &from[form.state(way, b)..][..form.hidden];
+        to[to_form.state(to_way, b)..][..form.hidden].copy_from_slice(from);
     }
 }
 

@@ -3,13 +3,13 @@
 use super::{Cell, Form};
 use crate::matmul::gemm_checked;
 use crate::packed::Packed;
-use crate::quantized::dynamic_quantize_linear::{Dynamic, quantize_slice};
-use crate::quantized::product::{Codes, Right, pack, product};
-use crate::quantized::scaled::{Scaling, scale_sums};
+use crate::quantized::dynamic_quantize_linear::{Dynamic, quantize_dynamically};
+use crate::quantized::product::{Codes, pack};
 use planish_ir::{EvalCx, OpError};
 use planish_kernels::gemm::{Bias, Epilogue, MatRef, PackedB, gemm};
-use planish_kernels::int8::PackedB8;
+use planish_kernels::int8::{Factors, PackedB8, Quantized, ToFloat, ZeroPoints, gemm_int8_into};
 use planish_tensor::{Shape, Tensor};
+use smallvec::SmallVec;
 
 /// The weights of all directions.
 #[derive(Debug)]
@@ -142,11 +142,17 @@ impl Matrix {
                 Ok(())
             }
             Matrix::Codes { codes, scale } => {
-                let Dynamic { codes: x, scale: x_scale, zero } = quantize_slice(cx, x, Shape::new(&[rows, depth])?)?;
-                let zero = Tensor::scalar(zero);
-                let sums = product(cx, Codes { codes: &x, zero: Some(&zero) }, Right::Packed(codes))?;
-                let scaling = Scaling { a: x_scale, b: scale, bias, is_added: beta != 0.0 };
-                scale_sums(cx, &sums, columns, &scaling, y, stride)
+                let Dynamic { codes: x, quantization } = quantize_dynamically(cx, x, Shape::new(&[rows, depth])?)?;
+                let factors: SmallVec<[f32; 1]> = scale.iter().map(|scale| quantization.scale * scale).collect();
+                let factors = match factors.as_slice() {
+                    &[factor] => Factors::All(factor),
+                    factors => Factors::PerColumn(factors),
+                };
+                let finish = ToFloat { factors, bias, is_added: beta != 0.0, ..ToFloat::default() };
+                let x = MatRef::row_major(&x, rows, depth);
+                let x = Quantized::left(x, ZeroPoints::All(quantization.zero));
+                gemm_int8_into(&cx.threads, x, &**codes, finish, y, stride);
+                Ok(())
             }
         }
     }
