@@ -1,8 +1,9 @@
 //! `MatMulNBits`: A · Wᵀ + bias, where W is of 2, 4 or 8 bits, `[N, K]` in blocks along K: W = (code − zero) · scale.
 //!
 //! Zero points are packed as the codes are, or numbers of A's type; 2^(bits − 1) without any. With `g_idx`, which names a
-//! block for each k, W's scale and zero point at k are that block's. The product is computed in `float`, which satisfies any
-//! `accuracy_level`. Where B is empty, the product counts as 0.
+//! block for each k, W's scale and zero point at k are that block's. The product is computed in `float`, but for many rows of
+//! A at `accuracy_level` 4, which says that 8 bits are enough for A: its rows are quantized then, block by block. Where B
+//! is empty, the product counts as 0.
 
 use super::DOMAIN;
 use crate::Define;
@@ -16,7 +17,7 @@ use planish_ir::{
 };
 use planish_kernels::Threads;
 use planish_kernels::gemm::{Epilogue, MatRef, PackedB, gemm};
-use planish_kernels::nbits::Blocks;
+use planish_kernels::nbits::{Blocks, PackedBlocks};
 use planish_tensor::{DType, Shape, Tensor, TensorMut};
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,9 +29,6 @@ const FEW_ROWS: usize = 8;
 
 /// Rows of W that become numbers together.
 const TILE: usize = 32;
-
-/// A core's time for one weight, for each of few rows of A.
-const NS_PER_WEIGHT: f64 = 0.08;
 
 /// A core's time for one multiply-accumulate of many rows.
 const NS_PER_MAC: f64 = 0.03;
@@ -45,6 +43,8 @@ struct Form {
     columns: usize,
     bits: usize,
     block: usize,
+    /// Whether 8 bits are enough for A.
+    is_coarse: bool,
 }
 
 /// `MatMulNBits`.
@@ -96,7 +96,8 @@ impl Define for MatMulNBits {
         if node.int("weight_prepacked")? != 0 {
             return Err(AttributeError::unsupported("weights packed for another device"));
         }
-        let form = Form { depth: size("K")?, columns: size("N")?, bits, block };
+        let is_coarse = node.int("accuracy_level")? == 4;
+        let form = Form { depth: size("K")?, columns: size("N")?, bits, block, is_coarse };
         Ok(MatMulNBits { form, num_inputs: node.num_inputs, weights: None })
     }
 }
@@ -111,9 +112,16 @@ pub(super) fn block_size(node: &NodeView<'_>, least: u32) -> Result<usize, Attri
     })
 }
 
-/// W, its scales and zero points as `float`.
+/// W in the order in which products read it, as it came, or both.
 #[derive(Debug)]
 struct Weights {
+    packed: Option<Packed<PackedBlocks>>,
+    raw: Option<RawWeights>,
+}
+
+/// W as it came, its scales and zero points as `float`.
+#[derive(Debug)]
+struct RawWeights {
     codes: Tensor,
     scales: Tensor,
     zeros: Option<Tensor>,
@@ -134,7 +142,7 @@ impl Form {
         scales: &Tensor,
         zeros: Option<&Tensor>,
         groups: Option<&Tensor>,
-    ) -> Result<Weights, OpError> {
+    ) -> Result<RawWeights, OpError> {
         let (blocks, bytes) = (self.blocks(), self.block * self.bits / 8);
         let of_blocks = self.columns.checked_mul(blocks);
         let expected = of_blocks.and_then(|count| count.checked_mul(bytes));
@@ -148,7 +156,7 @@ impl Form {
         }
         let zeros = zeros.map(|zeros| self.zeros(cx, zeros)).transpose()?;
         let groups = groups.map(|groups| self.groups(groups)).transpose()?;
-        Ok(Weights { codes: codes.clone(), scales: to_f32(cx, scales)?, zeros, groups: groups.flatten() })
+        Ok(RawWeights { codes: codes.clone(), scales: to_f32(cx, scales)?, zeros, groups: groups.flatten() })
     }
 
     /// Zero points as `float`, one a block.
@@ -195,29 +203,67 @@ impl Form {
 }
 
 impl Weights {
+    /// The product with `rows` rows of A.
+    fn product(
+        &self,
+        cx: &EvalCx<'_>,
+        form: &Form,
+        a: &[f32],
+        rows: usize,
+        bias: Option<&[f32]>,
+        shape: Shape,
+    ) -> Result<Tensor, OpError> {
+        let raw = self.raw.as_ref().filter(|_| rows > FEW_ROWS || self.packed.is_none());
+        match (&self.packed, raw) {
+            (_, Some(raw)) => finish(cx, &raw.product(cx, form, a, rows)?, shape, form.columns, bias),
+            (Some(packed), None) => {
+                cx.check()?;
+                let mut y = cx.uninit::<f32>(shape)?;
+                let padded = form.depth.next_multiple_of(form.block);
+                let _charge = cx.memory.reserve(padded.saturating_mul(rows).saturating_mul(size_of::<f32>()))?;
+                if rows > FEW_ROWS && packed.can_multiply_int8() {
+                    packed.multiply_int8(&cx.threads, a, rows, bias, &mut y);
+                } else {
+                    packed.multiply(&cx.threads, a, rows, bias, &mut y);
+                }
+                Ok(y.freeze())
+            }
+            (None, None) => Err(OpError::Internal("weights are neither packed nor as they came".to_owned())),
+        }
+    }
+}
+
+impl RawWeights {
+    fn blocks<'a>(&'a self, form: &Form) -> Result<Blocks<'a>, OpError> {
+        let zeros = self.zeros.as_ref().map(Tensor::as_slice::<f32>).transpose()?;
+        let (codes, scales) = (self.codes.as_slice::<u8>()?, self.scales.as_slice::<f32>()?);
+        Ok(Blocks::new(form.bits, form.block, [form.columns, form.depth], codes, scales, zeros))
+    }
+
+    /// Packed for products, and left as they are where those need it.
+    fn packed(self, cx: &EvalCx<'_>, form: &Form) -> Result<Weights, OpError> {
+        if self.groups.is_some() || !PackedBlocks::takes(form.bits, form.block) {
+            return Ok(Weights { packed: None, raw: Some(self) });
+        }
+        let size = [form.columns, form.depth];
+        let size = PackedBlocks::size_bytes(form.bits, form.block, size, self.zeros.is_some());
+        let blocks = self.blocks(form)?;
+        let packed = Packed::new(&cx.memory, size, || PackedBlocks::pack(&blocks, &cx.threads))?;
+        let is_enough = form.is_coarse && packed.can_multiply_int8();
+        Ok(Weights { packed: Some(packed), raw: (!is_enough).then_some(self) })
+    }
+
     /// The product with `rows` rows of A, transposed: `[N, rows]`.
     fn product(&self, cx: &EvalCx<'_>, form: &Form, a: &[f32], rows: usize) -> Result<TensorMut<f32>, OpError> {
         let mut y = cx.uninit::<f32>(Shape::new(&[form.columns, rows])?)?;
         if y.is_empty() {
             return Ok(y);
         }
-        let zeros = self.zeros.as_ref().map(Tensor::as_slice::<f32>).transpose()?;
-        let (codes, scales) = (self.codes.as_slice::<u8>()?, self.scales.as_slice::<f32>()?);
         if let Some(groups) = &self.groups {
             return self.product_of_groups(cx, form, a, y, groups);
         }
-        let blocks = Blocks::new(form.bits, form.block, [form.columns, form.depth], codes, scales, zeros);
-        if rows > FEW_ROWS || !blocks.can_dot() {
-            multiply_tiles(cx, form, a, &mut y, |columns, weights| blocks.dequantize(columns, weights))?;
-            return Ok(y);
-        }
-        let _charge = cx.memory.reserve((form.depth + form.block).saturating_mul(rows * size_of::<f32>()))?;
-        let x = blocks.arrange(a, rows);
-        let ns_per_element = form.depth as f64 * NS_PER_WEIGHT;
-        parallel::fill_units(cx, &mut y, rows, ns_per_element, |start, y| {
-            let first = start / rows;
-            blocks.dot(first..first + y.len() / rows, &x, y);
-        })?;
+        let blocks = self.blocks(form)?;
+        multiply_tiles(cx, form, a, &mut y, |columns, weights| blocks.dequantize(columns, weights))?;
         Ok(y)
     }
 
@@ -326,14 +372,11 @@ impl MatMulNBits {
             }
             None => {
                 let (zeros, groups) = (inputs.opt_tensor(3)?, inputs.opt_tensor(4)?);
-                Arc::new(form.weights(cx, inputs.tensor(1)?, inputs.tensor(2)?, zeros, groups)?)
+                let raw = form.weights(cx, inputs.tensor(1)?, inputs.tensor(2)?, zeros, groups)?;
+                Arc::new(Weights { packed: None, raw: Some(raw) })
             }
         };
-        let product = weights.product(cx, form, to_f32(cx, a)?.as_slice()?, rows)?;
-        if rows == 1 && bias.is_none() {
-            return Ok(product.freeze_as(shape)?);
-        }
-        finish(cx, &product, shape, form.columns, bias)
+        weights.product(cx, form, to_f32(cx, a)?.as_slice()?, rows, bias, shape)
     }
 }
 
@@ -365,7 +408,8 @@ impl Op for MatMulNBits {
         if codes.num_elements() == 0 || is_open(3) || is_open(4) {
             return Ok(None);
         }
-        let weights = Arc::new(self.form.weights(cx, codes, scales, constant(3), constant(4))?);
+        let raw = self.form.weights(cx, codes, scales, constant(3), constant(4))?;
+        let weights = Arc::new(raw.packed(cx, &self.form)?);
         let op = MatMulNBits { form: self.form, num_inputs: self.num_inputs, weights: Some(weights) };
         Ok(Some(Prepared { op: Arc::new(op), dropped: vec![1, 2, 3, 4] }))
     }
