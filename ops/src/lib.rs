@@ -369,5 +369,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<microsoft::Tokenizer>(),
     entry::<planish::Elementwise>(),
     entry::<planish::FusedConv>(),
+    entry::<planish::FusedConvInteger>(),
     entry::<planish::FusedMatMul>(),
+    entry::<planish::Lookup>(),
 ];

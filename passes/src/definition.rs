@@ -16,7 +16,7 @@ pub(crate) struct Definition {
     pub operator: &'static str,
     /// The nodes, each after those that it reads; the last one makes the output.
     pub nodes: Vec<NodeId>,
-    /// What the operator reads, under the names that the body has for it. All `float`.
+    /// What the operator reads, under the names that the body has for it.
     pub inputs: Vec<(ValueId, &'static str)>,
 }
 
@@ -41,7 +41,7 @@ impl Definition {
         let mut body = Graph::new(self.operator);
         let mut inside: HashMap<ValueId, ValueId> = HashMap::new();
         for &(value, name) in &self.inputs {
-            inside.insert(value, body.add_input(name, Type::tensor(DType::F32))?);
+            inside.insert(value, body.add_input(name, type_of(cx, value))?);
         }
         for (index, &id) in self.nodes.iter().enumerate() {
             let Some(operator) = cx.operator(id) else { continue };
@@ -60,12 +60,17 @@ impl Definition {
             let own = body.add_node("", operator.clone(), &inputs, &[], &[&name])?;
             inside.insert(cx.output(id), ValueId { node: own, output: 0 });
         }
-        if let Some(y) = body.value("y") {
-            body.add_output("y", y, Type::tensor(DType::F32))?;
+        if let (Some(y), Some(&last)) = (body.value("y"), self.nodes.last()) {
+            body.add_output("y", y, type_of(cx, cx.output(last)))?;
         }
         body.infer()?;
         Ok(body)
     }
+}
+
+/// The type of a value, `float` if it is not known, and nothing of its shape.
+fn type_of(cx: &Cx<'_>, value: ValueId) -> Type {
+    Type::tensor(cx.dtype(value).unwrap_or(DType::F32))
 }
 
 /// A constant for the body: a plain number where its rank does not matter.

@@ -39,13 +39,13 @@ pub static RULE: Rule = Rule::matching(
 );
 
 /// The dtype of codes of 8 bits.
-fn byte(cx: &Cx<'_>, value: ValueId) -> Result<DType, No> {
+pub(crate) fn byte(cx: &Cx<'_>, value: ValueId) -> Result<DType, No> {
     let dtype = cx.dtype(value).filter(|dtype| matches!(dtype, DType::U8 | DType::I8));
     dtype.ok_or_else(|| "the codes are no bytes".into())
 }
 
 /// A scale and a zero point for all elements.
-fn parameters(
+pub(crate) fn parameters(
     cx: &Cx<'_>,
     patch: &mut Patch,
     scale: ValueId,

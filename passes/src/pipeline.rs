@@ -10,12 +10,13 @@ use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
     attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
-    fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention, fuse_conv_affine, fuse_conv_batch_norm,
-    fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm,
-    fuse_ort_activation, fuse_pad_conv, fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts,
-    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes,
-    open_gemm, push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences,
-    remove_zero_states, sum_equal_weights,
+    fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention, fuse_blocked_product, fuse_conv_affine, fuse_conv_batch_norm,
+    fuse_conv_integer, fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm,
+    fuse_layer_norm, fuse_lookup, fuse_ort_activation, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
+    fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips, merge_equal_constants,
+    merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm, push_quantization,
+    push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
+    sum_equal_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -108,6 +109,27 @@ const PIPELINE: &[Pass] = &[
 
 /// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
 const FOR_PLANISH: &[Pass] = &[
+    // First, so that quantization meets the products that it belongs to.
+    Pass::Rules("push-quantization", &[&push_quantization::DOWN, &push_quantization::UP, &push_quantization::BACK]),
+    // Before what opens a Gemm and what makes other nodes of biases and activations.
+    Pass::Rules(
+        "quantized-products",
+        &[
+            &fuse_quantized_conv::BIASED,
+            &fuse_quantized_conv::PLAIN,
+            &fuse_quantized_gemm::GEMM,
+            &fuse_quantized_product::RULE,
+            &fuse_dynamic_product::BIASED,
+            &fuse_conv_integer::RULE,
+            &fuse_blocked_product::PLAIN,
+            &fuse_blocked_product::TRANSPOSED,
+        ],
+    ),
+    // After the forms with a bias or a quantized result, of which these are parts.
+    Pass::Rules("plain-quantized-products", &[&fuse_dynamic_product::PLAIN, &fuse_quantized_gemm::BIASED]),
+    Pass::Rules("float-quantized-products", &[&fuse_quantized_gemm::PLAIN]),
+    // After products, which quantize by themselves.
+    Pass::Rules("fuse-lookup", &[&fuse_lookup::RULE]),
     // Before epilogues, which follow plain products.
     Pass::Rules("open-gemm", &[&open_gemm::RULE]),
     Pass::Rules("fuse-epilogues", &[&fuse_epilogue::CONV, &fuse_epilogue::MATMUL]),

@@ -7,13 +7,17 @@
 mod elementwise;
 mod epilogue;
 mod fused_conv;
+mod fused_conv_integer;
 mod fused_matmul;
+mod lookup;
 mod program;
 mod scalar;
 
 pub use elementwise::Elementwise;
 pub use fused_conv::FusedConv;
+pub use fused_conv_integer::FusedConvInteger;
 pub use fused_matmul::FusedMatMul;
+pub use lookup::Lookup;
 pub use program::{MAX_OPERANDS, is_program};
 pub use scalar::{ScalarFunction, scalar_function};
 
