@@ -149,12 +149,13 @@ impl Activation {
     }
 }
 
-fn first(outputs: Outputs) -> Option<Value> {
+/// The first of them.
+pub(super) fn first(outputs: Outputs) -> Option<Value> {
     outputs.into_values().into_iter().next().flatten()
 }
 
 /// An operator of ONNX's own domain.
-fn standard(name: &str, attributes: Attributes, num_inputs: usize) -> Result<Arc<dyn Op>, AttributeError> {
+pub(super) fn standard(name: &str, attributes: Attributes, num_inputs: usize) -> Result<Arc<dyn Op>, AttributeError> {
     let operator = StandardRegistry.operator("", name, attributes, num_inputs, 1)?;
     operator.op().cloned().ok_or_else(|| AttributeError::unsupported(format!("the operator {name}")))
 }
