@@ -10,7 +10,7 @@ use crate::fold::fold;
 use crate::patch::{NewKind, NewNode, Operand, Patch};
 use crate::pattern::{Matcher, Pattern};
 use crate::rule::{Cx, No, Place, Rule};
-use planish_ir::{Fact, Graph, NodeId, NodeKind, Operator, Registry, Type, ValueId};
+use planish_ir::{Fact, FormalKind, Graph, NodeId, NodeKind, Operator, Registry, Type, ValueId};
 use planish_ops::StandardRegistry;
 use planish_tensor::Tensor;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -160,8 +160,10 @@ impl<'a> Editor<'a> {
         let cx = Cx { graph: self.graph, growth_left_bytes: self.state.growth_left_bytes };
         let patch = (rule.rewrite)(&cx, &found)?;
         let mut from = found.nodes().to_vec();
-        if !from.contains(&id) {
-            from.push(id);
+        for replaced in std::iter::once(id).chain(patch.replaced.iter().map(|(old, _)| old.node)) {
+            if !from.contains(&replaced) {
+                from.push(replaced);
+            }
         }
         self.apply(rule.name, id, &from, patch)
     }
@@ -194,6 +196,7 @@ impl<'a> Editor<'a> {
         }
         let freed = self.sweep(replaced.iter().map(|(old, _)| old.node).chain(added.iter().copied()).collect());
         self.restore_output_names(&replaced);
+        self.unname_unread(&added);
         let grown: usize = added.iter().filter_map(|&id| self.constant_bytes(id)).sum();
         self.state.growth_left_bytes = self.state.growth_left_bytes.saturating_sub(grown.saturating_sub(freed));
         self.propagate(learnt);
@@ -381,6 +384,20 @@ impl<'a> Editor<'a> {
                 let name = name.to_owned();
                 // Where another value still has that name, the output is written as a copy.
                 let _ = self.graph.rename_value(new, &name);
+            }
+        }
+    }
+
+    /// Optional outputs of new nodes that nothing reads are left out.
+    fn unname_unread(&mut self, added: &[NodeId]) {
+        for &id in added.iter().filter(|&&id| self.graph.contains(id)).collect::<Vec<_>>() {
+            let schema = self.graph.node(id).operator().and_then(Operator::schema);
+            let formals = schema.map_or(&[][..], |schema| schema.outputs);
+            for (value, formal) in self.graph.node_outputs(id).zip(formals).collect::<Vec<_>>() {
+                let is_read = self.graph.is_output(value) || self.graph.readers(value).next().is_some();
+                if formal.kind == FormalKind::Optional && !is_read {
+                    let _ = self.graph.rename_value(value, "");
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 //! spread over q, k and the scores, and may be a division. Where(seen, scores, low) becomes the mask Where(seen, 0, low).
 //! A row that sees no key becomes zero, as exporters write with `IsNaN`, where the formula alone gives NaN.
 
-use crate::heads::operand;
+use crate::heads::{operand, with_rows};
 use crate::patch::{Operand, Patch};
 use crate::pattern::Match;
 use crate::rule::{Cx, No, Outcome, Rule, must, scalar_of};
@@ -43,7 +43,8 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let k = keys(cx, &mut patch, found["k"], &mut scale)?;
     check_shapes(cx, q, found["k"], v)?;
     must(cx.dtype(q).is_some() && cx.dtype(q) == cx.dtype(v) && cx.dtype(q) == cx.dtype(y), "dtypes differ")?;
-    let mask = mask(cx, &mut patch, found, product)?.map(|mask| with_rows(cx, &mut patch, found, q, mask));
+    let mask = mask(cx, &mut patch, found, product)?;
+    let mask = mask.map(|mask| with_rows(cx, &mut patch, q, mask, has_rows(cx, found)));
     let mut inputs = vec![q.into(), k, v.into()];
     inputs.extend(mask);
     let new = patch.operator("Attention", Attributes::new().with("scale", scale as f32), &inputs);
@@ -145,24 +146,13 @@ fn mask(cx: &Cx<'_>, patch: &mut Patch, found: &Match<'_>, product: ValueId) -> 
     }))
 }
 
-/// A mask with a row for each query: ONNX Runtime takes no mask whose one row goes for all of them.
-fn with_rows(cx: &Cx<'_>, patch: &mut Patch, found: &Match<'_>, q: ValueId, mask: Operand) -> Operand {
-    let rows = |shape: &[Dim]| shape.len().checked_sub(2).and_then(|row| shape.get(row)).cloned();
-    let Some(queries) = cx.shape(q).and_then(rows) else { return mask };
-    let parts = [found.get("mask"), found.get("condition")];
-    let has_rows = |part: ValueId| cx.shape(part).and_then(rows).is_some_and(|rows| rows.as_known() != Some(1));
-    if queries.as_known() == Some(1) || parts.into_iter().flatten().any(has_rows) {
-        return mask;
-    }
-    let shape = match queries.as_known() {
-        Some(known) => patch.ints(&[known, 1]),
-        None => {
-            let extent = patch.operator("Shape", Attributes::new().with("start", 2).with("end", 3), &[q.into()]);
-            let one = patch.ints(&[1]);
-            patch.operator("Concat", Attributes::new().with("axis", 0), &[extent, one])
-        }
+/// Whether what the mask is made of has a row for each query.
+fn has_rows(cx: &Cx<'_>, found: &Match<'_>) -> bool {
+    let has_rows = |part: ValueId| {
+        let row = cx.shape(part).and_then(|shape| shape.get(shape.len().checked_sub(2)?));
+        row.is_some_and(|extent| extent.as_known() != Some(1))
     };
-    patch.operator("Expand", Attributes::new(), &[mask, shape])
+    [found.get("mask"), found.get("condition")].into_iter().flatten().any(has_rows)
 }
 
 /// Whether a mask broadcasts to the scores without making them larger, and says itself what each key gets.

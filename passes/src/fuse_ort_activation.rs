@@ -3,6 +3,8 @@
 //!
 //! with or without z, for an activation f that ONNX Runtime's kernels know, or none behind a z.
 //!
+//! Of two convolutions the first one that is added takes the other in, which is how the importer opens the result again.
+//!
 //! when: everything is `float`; z has the shape of the convolution's result; bounds of a Clip are numbers.
 
 use crate::patch::{Operand, Patch};
@@ -15,7 +17,7 @@ use planish_tensor::DType;
 pub static CONV: Rule = Rule::matching(
     "fuse-ort-conv-activation",
     "conv = Conv(x, w, b?)
-     u = conv + z | conv
+     u = z + conv | conv
      y = Relu(u) | Sigmoid(u) | Tanh(u) | LeakyRelu(u) | HardSigmoid(u) | Clip(u, ...)",
     |cx, found| {
         let (name, params) = activation(cx, found.root())?;
@@ -25,7 +27,7 @@ pub static CONV: Rule = Rule::matching(
 );
 
 /// Makes a convolution add.
-pub static SUM: Rule = Rule::matching("fuse-ort-conv-sum", "conv = Conv(x, w, b?)\n y = conv + z", |cx, found| {
+pub static SUM: Rule = Rule::matching("fuse-ort-conv-sum", "conv = Conv(x, w, b?)\n y = z + conv", |cx, found| {
     conv(cx, found, &Attributes::new())
 });
 

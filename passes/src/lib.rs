@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod counting;
 mod definition;
 mod driver;
 mod explain;
@@ -17,12 +18,16 @@ pub mod pattern;
 mod pipeline;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod random;
 mod rule;
 mod weights;
 
+mod absorb_expands;
 mod attention_cache;
 mod attention_groups;
 mod attention_heads;
+mod attention_masks;
 mod cancel_splits;
 mod flatten_concats;
 mod fold_constants;
@@ -43,18 +48,22 @@ mod fuse_group_norm;
 mod fuse_layer_norm;
 mod fuse_lookup;
 mod fuse_ort_activation;
+mod fuse_ort_gelu;
 mod fuse_pad_conv;
 mod fuse_quantized_conv;
 mod fuse_quantized_gemm;
 mod fuse_quantized_product;
 mod fuse_rms_norm;
 mod fuse_rotary;
+mod fuse_skip_norm;
+mod fuse_swiglu;
 mod inline_bodies;
 mod merge_casts;
 mod merge_clips;
 mod merge_equal_constants;
 mod merge_equal_nodes;
 mod merge_equal_shapes;
+mod merge_products;
 mod merge_reshapes;
 mod merge_transposes;
 mod open_gemm;
@@ -65,6 +74,7 @@ mod remove_neutral_elements;
 mod remove_noops;
 mod remove_sequences;
 mod remove_zero_states;
+mod slice_gathered_columns;
 mod sum_equal_weights;
 
 pub use driver::PROVENANCE_KEY;

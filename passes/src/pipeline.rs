@@ -9,14 +9,15 @@ use crate::explain::Report;
 use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
-    attention_cache, attention_groups, attention_heads, cancel_splits, flatten_concats, fold_constants,
-    fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention, fuse_blocked_product, fuse_conv_affine, fuse_conv_batch_norm,
-    fuse_conv_integer, fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm,
-    fuse_layer_norm, fuse_lookup, fuse_ort_activation, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
-    fuse_quantized_product, fuse_rms_norm, fuse_rotary, inline_bodies, merge_casts, merge_clips, merge_equal_constants,
-    merge_equal_nodes, merge_equal_shapes, merge_reshapes, merge_transposes, open_gemm, push_quantization,
-    push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
-    sum_equal_weights,
+    absorb_expands, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
+    flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
+    fuse_blocked_product, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
+    fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
+    fuse_ort_activation, fuse_ort_gelu, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
+    fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
+    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_products, merge_reshapes,
+    merge_transposes, open_gemm, push_quantization, push_transposes, remove_dead_nodes, remove_neutral_elements,
+    remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns, sum_equal_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -41,6 +42,7 @@ const CLEAN: Pass = Pass::Rules(
         &remove_noops::RULE,
         &remove_neutral_elements::RULE,
         &fold_shape_operands::RULE,
+        &absorb_expands::RULE,
         &merge_reshapes::RULE,
         &merge_transposes::RULE,
         &merge_casts::RULE,
@@ -53,6 +55,8 @@ const CLEAN: Pass = Pass::Rules(
         &remove_sequences::JOINED,
         &remove_sequences::SPLIT,
         &push_transposes::RULE,
+        &slice_gathered_columns::PAIRS,
+        &slice_gathered_columns::FLAT,
     ],
 );
 
@@ -103,9 +107,19 @@ const PIPELINE: &[Pass] = &[
         "attention",
         &[&fuse_rotary::RULE, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
     ),
-    // Last: caches join keys and values by head.
+    // After caches, behind which queries stand in their order.
+    Pass::Rules("attention-masks", &[&attention_masks::BOOLEAN, &attention_masks::CAUSAL]),
+    // After caches too, which join keys and values by head.
     Pass::Rules("attention-heads", &[&attention_heads::ROTARY, &attention_heads::ATTENTION]),
+    // Last: what looks for a product with weights would find a part of one.
+    Pass::Rules("merge-products", &[&merge_products::RULE]),
 ];
+
+/// What only the newest opset can say. No other rule looks into these.
+const OF_NEWEST_OPSET: &[Pass] = &[Pass::Rules("gates", &[&fuse_swiglu::RULE])];
+
+/// The first opset that has what [`OF_NEWEST_OPSET`] makes.
+const NEWEST_OPSET: u32 = 28;
 
 /// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
 const FOR_PLANISH: &[Pass] = &[
@@ -148,12 +162,13 @@ const FOR_ORT: &[Pass] = &[
             &fuse_quantized_product::RULE,
         ],
     ),
+    Pass::Rules("ort-transformers", &[&fuse_ort_gelu::BIAS, &fuse_ort_gelu::QUICK, &fuse_skip_norm::RULE]),
     // After the forms with an activation or a bias, of which these are parts.
     Pass::Rules("ort-plain-products", &[&fuse_dynamic_product::PLAIN, &fuse_ort_activation::SUM]),
 ];
 
 /// The lists of all targets.
-const PHASES: [&[Pass]; 3] = [PIPELINE, FOR_PLANISH, FOR_ORT];
+const PHASES: [&[Pass]; 4] = [PIPELINE, FOR_PLANISH, FOR_ORT, OF_NEWEST_OPSET];
 
 /// Rounds after which the pipeline stops though the last changed something.
 const MAX_ROUNDS: usize = 6;
@@ -179,10 +194,13 @@ pub enum Target {
 }
 
 impl Target {
-    /// Which lists are run through, each until nothing changes before the next begins.
-    fn phases(self) -> &'static [usize] {
+    /// Which lists are run through, each until nothing changes before the next begins, for a model written in this opset.
+    fn phases(self, opset: Option<u32>) -> &'static [usize] {
+        let has_newest = opset.is_some_and(|opset| opset >= NEWEST_OPSET);
         match self {
+            Target::Standard if has_newest => &[0, 3],
             Target::Standard => &[0],
+            Target::Planish if has_newest => &[0, 3, 1],
             Target::Planish => &[0, 1],
             Target::Ort => &[0, 2],
         }
@@ -194,6 +212,9 @@ impl Target {
 pub struct OptimizeOptions {
     /// Who is to run the graph.
     pub target: Target,
+    /// The opset that the result is written in, if that is known. Operators that few runtimes have yet are made only for a
+    /// model that asks for them by its opset.
+    pub opset: Option<u32>,
     /// The names of the only rules to use; all if empty.
     pub only: Vec<String>,
     /// The names of rules not to use.
@@ -310,7 +331,15 @@ impl Optimizer {
             is_enabled: Box::new(is_enabled),
         };
         let extra = RuleSet::new(&options.extra);
-        Optimizer { state, phases: options.target.phases(), num_done: 0, next: 0, round: 0, begun_with: 0, extra }
+        Optimizer {
+            state,
+            phases: options.target.phases(options.opset),
+            num_done: 0,
+            next: 0,
+            round: 0,
+            begun_with: 0,
+            extra,
+        }
     }
 
     /// Runs the next pass and tells its name; `None` when there is nothing left to do.

@@ -89,7 +89,13 @@ impl Proof {
 
     fn options(&self) -> OptimizeOptions {
         let target = if self.rules.iter().any(|r| is_for_ort(r)) { Target::Ort } else { Target::Planish };
-        OptimizeOptions { only: self.rules.clone(), explain: true, target, ..OptimizeOptions::default() }
+        OptimizeOptions {
+            only: self.rules.clone(),
+            explain: true,
+            target,
+            opset: Some(28),
+            ..OptimizeOptions::default()
+        }
     }
 
     fn graph(&self) -> Graph {

@@ -105,7 +105,7 @@ mod tests {
         for (nodes, after) in [
             (
                 "y, a, b = LSTM <hidden_size = 2> (x, w, r, \"\", \"\", p, p)",
-                "y, a, b = LSTM (x, w, r) <hidden_size: int = 2>",
+                "y, \"\", \"\" = LSTM (x, w, r) <hidden_size: int = 2>",
             ),
             ("y = GRU <hidden_size = 2> (x, u, v, \"\", \"\", p)", "y = GRU (x, u, v) <hidden_size: int = 2>"),
         ] {
