@@ -28,6 +28,7 @@ pub mod cli;
 pub mod cost;
 pub mod data;
 pub mod diff;
+pub mod language;
 mod model;
 pub mod onnx;
 pub mod verify;

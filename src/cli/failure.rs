@@ -1,6 +1,7 @@
 //! How a command fails: an exit code, what went wrong, what to do next.
 
 use crate::data::DataError;
+use crate::language::{LanguageError, ScoreError};
 use crate::onnx::{ExportError, ImportError, ImportErrorKind};
 use planish_runtime::{RunError, RunErrorKind, SessionError};
 use std::error::Error;
@@ -156,5 +157,25 @@ impl From<RunError> for Failure {
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Failure {
         Failure::bad(chain(&error))
+    }
+}
+
+impl From<LanguageError> for Failure {
+    fn from(error: LanguageError) -> Failure {
+        let text = chain(&error);
+        match error {
+            LanguageError::Memory(_) => Failure::limit(text),
+            _ => Failure::bad(text),
+        }
+    }
+}
+
+impl From<ScoreError> for Failure {
+    fn from(error: ScoreError) -> Failure {
+        match error {
+            ScoreError::Feed(error) => error.into(),
+            ScoreError::Run(error) => error.into(),
+            _ => Failure::bad(error.to_string()),
+        }
     }
 }

@@ -13,6 +13,7 @@ mod format;
 mod inspect;
 mod ops;
 mod optimize;
+mod perplexity;
 mod run;
 mod test;
 
@@ -43,6 +44,7 @@ enum Command {
     Compare(compare::Compare),
     Diff(diff::Diff),
     Bisect(bisect::Bisect),
+    Perplexity(perplexity::PerplexityOf),
     Ops(ops::Ops),
 }
 
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Bisect(command) => command.run(),
+        Command::Perplexity(command) => command.run(),
         Command::Ops(command) => command.run(),
     };
     match result {
