@@ -31,6 +31,7 @@ pub mod diff;
 pub mod language;
 mod model;
 pub mod onnx;
+pub mod quantize;
 pub mod verify;
 
 pub use model::{Model, ModelInfo};
@@ -42,3 +43,4 @@ pub use planish_runtime::{
     SessionError, SessionOptions,
 };
 pub use planish_tensor::{DType, Element, Memory, Shape, Tensor, Value, bf16, f16};
+pub use quantize::{Mode, QuantizeOptions, QuantizeReport, Storage};

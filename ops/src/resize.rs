@@ -556,9 +556,8 @@ mod tests {
 
     #[test]
     fn one_pytorch_half_pixel_is_the_first_element() {
-        let attributes = Attributes::new()
-            .with("mode", "cubic")
-            .with("coordinate_transformation_mode", "pytorch_half_pixel");
+        let attributes =
+            Attributes::new().with("mode", "cubic").with("coordinate_transformation_mode", "pytorch_half_pixel");
         assert_eq!(resize(attributes, tensor(&[2], &[3f32, -1.0]), &[0.5], &[]), [3.0]);
     }
 

@@ -18,6 +18,7 @@ pub mod pattern;
 mod pipeline;
 #[cfg(test)]
 mod proof;
+pub mod quantize;
 #[cfg(test)]
 mod random;
 mod rule;
@@ -35,7 +36,7 @@ mod fold_shape_operands;
 mod fuse_activations;
 mod fuse_affine_conv;
 mod fuse_attention;
-mod fuse_blocked_product;
+mod fuse_block_weights;
 mod fuse_conv_affine;
 mod fuse_conv_batch_norm;
 mod fuse_conv_integer;

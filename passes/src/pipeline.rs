@@ -11,7 +11,7 @@ use crate::rule::Rule;
 use crate::{
     absorb_expands, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
-    fuse_blocked_product, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
+    fuse_block_weights, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
     fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
     fuse_ort_activation, fuse_ort_gelu, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
@@ -135,8 +135,6 @@ const FOR_PLANISH: &[Pass] = &[
             &fuse_quantized_product::RULE,
             &fuse_dynamic_product::BIASED,
             &fuse_conv_integer::RULE,
-            &fuse_blocked_product::PLAIN,
-            &fuse_blocked_product::TRANSPOSED,
         ],
     ),
     // After the forms with a bias or a quantized result, of which these are parts.
@@ -144,6 +142,8 @@ const FOR_PLANISH: &[Pass] = &[
     Pass::Rules("float-quantized-products", &[&fuse_quantized_gemm::PLAIN]),
     // After products, which quantize by themselves.
     Pass::Rules("fuse-lookup", &[&fuse_lookup::RULE]),
+    // After products whose other side is quantized too, before the rest are taken apart and given epilogues.
+    fuse_block_weights::PASS,
     // Before epilogues, which follow plain products.
     Pass::Rules("open-gemm", &[&open_gemm::RULE]),
     Pass::Rules("fuse-epilogues", &[&fuse_epilogue::CONV, &fuse_epilogue::MATMUL]),

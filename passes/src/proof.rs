@@ -5,7 +5,7 @@ use crate::driver::PROVENANCE_KEY;
 use crate::pipeline::{OptimizeOptions, Target, is_for_ort, optimize_with};
 use planish_ir::{Dim, EvalCx, Graph, Interpreter, Type, ValueId};
 use planish_ops::StandardRegistry;
-use planish_tensor::{DType, Shape, Tensor, Value};
+use planish_tensor::{DType, Memory, Shape, Tensor, Value};
 
 /// A rule, or a few, and a graph to bring them to.
 pub(crate) struct Proof {
@@ -170,6 +170,10 @@ fn fill(ty: &Type, seed: u64, extent: &dyn Fn(&Dim) -> i64) -> Tensor {
         DType::I32 => Tensor::new(shape, &unit.iter().map(|u| (u * 3.0) as i32).collect::<Vec<_>>()),
         DType::I8 => Tensor::new(shape, &unit.iter().map(|u| (u * 200.0 - 100.0) as i8).collect::<Vec<_>>()),
         DType::U8 => Tensor::new(shape, &unit.iter().map(|u| (u * 200.0) as u8).collect::<Vec<_>>()),
+        dtype @ (DType::I4 | DType::U4) => {
+            let codes: Vec<u8> = unit.iter().map(|u| (u * 16.0) as u8).collect();
+            Tensor::from_codes(Memory::global(), dtype, shape, &codes)
+        }
         DType::Bool => Tensor::new(shape, &unit.iter().map(|&u| u < 0.5).collect::<Vec<_>>()),
         other => panic!("inputs of {other} are not generated"),
     }

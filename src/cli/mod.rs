@@ -14,6 +14,7 @@ mod inspect;
 mod ops;
 mod optimize;
 mod perplexity;
+mod quantize;
 mod run;
 mod test;
 
@@ -44,6 +45,7 @@ enum Command {
     Compare(compare::Compare),
     Diff(diff::Diff),
     Bisect(bisect::Bisect),
+    Quantize(quantize::Quantize),
     Perplexity(perplexity::PerplexityOf),
     Ops(ops::Ops),
 }
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Bisect(command) => command.run(),
+        Command::Quantize(command) => command.run(),
         Command::Perplexity(command) => command.run(),
         Command::Ops(command) => command.run(),
     };
