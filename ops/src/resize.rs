@@ -479,20 +479,27 @@ impl Resize {
 }
 
 /// Resizes rows of `dim` elements whose every sample is the mean of one or two.
-fn resize_rows(cx: &EvalCx<'_>, x: &[f32], dim: usize, samples: &[Sample], y: &mut [f32]) -> Result<(), OpError> {
+fn resize_rows<T: Number>(
+    cx: &EvalCx<'_>,
+    x: &[T],
+    dim: usize,
+    samples: &[Sample],
+    y: &mut [T],
+) -> Result<(), OpError> {
     const NS_PER_ELEMENT: f64 = 1.0;
     let pair = |sample: &Sample| {
         let (first, last) = (sample.taps[0], sample.taps[sample.taps.len() - 1]);
-        let second = if sample.taps.len() == 2 { last.1 as f32 } else { 0.0 };
-        ([first.0, last.0], [first.1 as f32, second])
+        let second = (sample.taps.len() == 2).then(|| (last.0, T::from_f64(last.1)));
+        ((first.0, T::from_f64(first.1)), second)
     };
-    let pairs: Vec<([usize; 2], [f32; 2])> = samples.iter().map(pair).collect();
+    let pairs: Vec<((usize, T), Option<(usize, T)>)> = samples.iter().map(pair).collect();
     let length = pairs.len();
     parallel::fill_units(cx, y, length, NS_PER_ELEMENT, |start, rows| {
         for (r, row) in rows.chunks_exact_mut(length).enumerate() {
             let x = &x[(start / length + r) * dim..][..dim];
-            for (y, &([a, b], [left, right])) in row.iter_mut().zip(&pairs) {
-                *y = if right == 0.0 { left * x[a] } else { left * x[a] + right * x[b] };
+            for (y, &((a, left), second)) in row.iter_mut().zip(&pairs) {
+                let first = left.mul(x[a]);
+                *y = second.map_or(first, |(b, right)| first.add(right.mul(x[b])));
             }
         }
     })

@@ -176,7 +176,7 @@ impl Optimize {
         }
         let (only, skip) = (self.only.clone(), self.skip.clone());
         let (target, stop_after, explain) = (self.target.into(), self.stop_after, self.explain);
-        Ok(OptimizeOptions { target, only, skip, stop_after, explain, extra: Vec::new() })
+        Ok(OptimizeOptions { target, opset: self.opset, only, skip, stop_after, explain, extra: Vec::new() })
     }
 
     fn rewrite(&self, graph: &mut Graph, options: &OptimizeOptions) -> Result<(Report, Proof), Failure> {
