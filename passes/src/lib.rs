@@ -67,6 +67,7 @@ mod merge_equal_shapes;
 mod merge_products;
 mod merge_reshapes;
 mod merge_transposes;
+mod name_outputs;
 mod open_gemm;
 mod push_quantization;
 mod push_transposes;

@@ -42,7 +42,7 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let mut product = patch.operator("MatMul", Attributes::new(), &[x.into(), weights]);
     if parts.iter().any(|part| part.bias.is_some()) {
         let biases: Vec<Operand> = parts.iter().map(|part| bias(cx, &mut patch, part)).collect::<Result<_, No>>()?;
-        let biases = patch.operator("Concat", last.clone(), &biases);
+        let biases = patch.operator("Concat", last, &biases);
         product = patch.operator("Add", Attributes::new(), &[product, biases]);
     }
     let extents: Vec<i64> = parts.iter().map(|part| part.columns).collect();

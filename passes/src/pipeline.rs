@@ -16,7 +16,8 @@ use crate::{
     fuse_ort_activation, fuse_ort_gelu, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_products, merge_reshapes,
-    merge_transposes, open_gemm, push_quantization, push_transposes, remove_dead_nodes, remove_neutral_elements,
+    merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
+    remove_neutral_elements,
     remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns, sum_equal_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
@@ -63,6 +64,7 @@ const CLEAN: Pass = Pass::Rules(
 const PIPELINE: &[Pass] = &[
     // First, so that nothing is done for nodes that nobody needs.
     remove_dead_nodes::PASS,
+    name_outputs::PASS,
     // Before folding, which makes constants of small matrices of ones.
     Pass::Rules("sums", &[&sum_equal_weights::RULE]),
     CLEAN,

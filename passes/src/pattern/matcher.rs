@@ -78,6 +78,9 @@ pub(crate) struct Matcher<'a> {
     bindings: Vec<Option<ValueId>>,
     nodes: Vec<(NodeId, bool)>,
     steps: usize,
+    root: NodeId,
+    /// Who reads a value inside from outside, where only that is amiss.
+    shared: Option<String>,
     /// The furthest that the search came, where misses are asked for.
     miss: Option<Miss>,
 }
@@ -108,21 +111,22 @@ impl<'a> Matcher<'a> {
     ) -> Result<Match<'a>, Option<Miss>> {
         let miss = wants_miss.then(|| Miss { matched: 0, is_telling: false, reason: String::new() });
         let bindings = vec![None; pattern.names.len()];
-        let mut matcher = Matcher { graph, pattern, bindings, nodes: Vec::new(), steps: 0, miss };
+        let mut matcher = Matcher { graph, pattern, bindings, nodes: Vec::new(), steps: 0, root, shared: None, miss };
         let value = ValueId { node: root, output: 0 };
         if !matcher.solve(Some(&Goal { what: What::Term(pattern.root), value, next: None })) {
+            if let Some(reason) = matcher.shared {
+                return Err(wants_miss.then_some(Miss { matched: pattern.num_operators(), is_telling: true, reason }));
+            }
             let is_near = |miss: &Miss| miss.is_telling && miss.matched * 2 >= pattern.num_operators();
             return Err(matcher.miss.filter(is_near));
-        }
-        if let Some(reason) = matcher.other_reader(root) {
-            return Err(wants_miss.then_some(Miss { matched: matcher.nodes.len(), is_telling: true, reason }));
         }
         let nodes = matcher.nodes.iter().map(|&(id, _)| id).collect();
         Ok(Match { pattern, bindings: matcher.bindings, nodes, root })
     }
 
     /// Who reads a value inside the match from outside.
-    fn other_reader(&self, root: NodeId) -> Option<String> {
+    fn other_reader(&self) -> Option<String> {
+        let root = self.root;
         let is_inside = |id: NodeId| self.nodes.iter().any(|&(n, _)| n == id);
         for &(id, may_be_shared) in self.nodes.iter().filter(|(id, _)| *id != root) {
             for value in self.graph.node_outputs(id).filter(|_| !may_be_shared) {
@@ -140,8 +144,16 @@ impl<'a> Matcher<'a> {
         None
     }
 
+    /// Whether nobody reads what is inside. Where somebody does, another way to match is looked for.
+    fn is_private(&mut self) -> bool {
+        let reader = self.other_reader();
+        let is_private = reader.is_none();
+        self.shared = self.shared.take().or(reader);
+        is_private
+    }
+
     fn solve(&mut self, goal: Option<&Goal<'_>>) -> bool {
-        let Some(goal) = goal else { return true };
+        let Some(goal) = goal else { return self.is_private() };
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return false;
