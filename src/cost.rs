@@ -1,8 +1,10 @@
 //! What a graph costs, read off its facts before anything runs: weights, operations, activation memory.
 
-use planish_ir::{Dim, Fact, Facts, Graph, NodeId, ValueId};
+use planish_ir::{Dim, Fact, Facts, Graph, NodeId, Operator, ValueId};
+use planish_ops::planish::DOMAIN;
 use planish_tensor::DType;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What one node costs.
 #[derive(Clone, Debug)]
@@ -21,7 +23,8 @@ pub struct NodeCost {
     pub output: String,
 }
 
-/// What a whole graph costs, the bodies of its control flow counted once.
+/// What a whole graph costs, the bodies of its control flow counted once. An operator of domain `planish` is one node: of
+/// its definition only the weights count.
 #[derive(Clone, Debug)]
 pub struct GraphCost {
     /// Each operator node, in topological order.
@@ -50,7 +53,7 @@ impl GraphCost {
 
 /// The cost of `graph`, whose facts are inferred.
 pub fn graph_cost(graph: &Graph) -> GraphCost {
-    let bodies = graph.bodies();
+    let bodies = bodies(graph);
     let mut cost = GraphCost {
         nodes: Vec::new(),
         macs: Dim::known(0),
@@ -58,13 +61,18 @@ pub fn graph_cost(graph: &Graph) -> GraphCost {
         activation_bytes: Dim::known(0),
         weights: BTreeMap::new(),
     };
-    for graph in std::iter::once(graph).chain(bodies.iter().map(AsRef::as_ref)) {
+    let all =
+        std::iter::once((graph, false)).chain(bodies.iter().map(|(body, is_definition)| (&**body, *is_definition)));
+    for (graph, is_definition) in all {
         for (_, node) in graph.nodes() {
             if let Some(tensor) = node.constant() {
                 let (elements, bytes) = cost.weights.entry(tensor.dtype()).or_default();
                 *elements += tensor.num_elements() as u64;
                 *bytes += tensor.num_bytes() as u64;
             }
+        }
+        if is_definition {
+            continue;
         }
         for id in graph.topological_order().unwrap_or_default() {
             if let Some(node) = node_cost(graph, id) {
@@ -76,6 +84,24 @@ pub fn graph_cost(graph: &Graph) -> GraphCost {
         }
     }
     cost
+}
+
+/// Every body nested in the graph's nodes, and whether it belongs to the definition of an operator.
+fn bodies(graph: &Graph) -> Vec<(Arc<Graph>, bool)> {
+    let held = |graph: &Graph, is_defined: bool| -> Vec<(Arc<Graph>, bool)> {
+        let of = |operator: &Operator| {
+            let is_definition = is_defined || operator.domain == DOMAIN;
+            operator.subgraphs().map(|body| (Arc::clone(body), is_definition)).collect::<Vec<_>>()
+        };
+        graph.operators().flat_map(|(_, operator)| of(operator)).collect()
+    };
+    let mut found = held(graph, false);
+    let mut next = 0;
+    while let Some((body, is_definition)) = found.get(next).cloned() {
+        found.extend(held(&body, is_definition));
+        next += 1;
+    }
+    found
 }
 
 /// A node whose cost is unknown does not make the sum unknown.

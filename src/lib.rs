@@ -28,10 +28,12 @@ pub mod cli;
 pub mod cost;
 pub mod data;
 pub mod diff;
+pub mod inputs;
 pub mod language;
 mod model;
 pub mod onnx;
 pub mod quantize;
+pub mod replace_norms;
 pub mod verify;
 
 pub use model::{Model, ModelInfo};

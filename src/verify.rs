@@ -64,6 +64,16 @@ impl<'a> Verifier<'a> {
         session_options: SessionOptions,
         run_options: RunOptions,
     ) -> Result<Verifier<'a>, String> {
+        Verifier::of_first(original, sets.into_iter().map(|set| vec![set]).collect(), session_options, run_options)
+    }
+
+    /// The same with the first of each list that the original runs on.
+    pub fn of_first(
+        original: &'a Graph,
+        lists: Vec<Vec<DataSet>>,
+        session_options: SessionOptions,
+        run_options: RunOptions,
+    ) -> Result<Verifier<'a>, String> {
         let bodies = original.bodies();
         let is_random = |graph: &Graph| {
             graph.operators().any(|(_, operator)| operator.op().is_some_and(|op| !op.is_deterministic()))
@@ -72,16 +82,21 @@ impl<'a> Verifier<'a> {
             return Err("the model draws random numbers".to_owned());
         }
         let session = Session::new(original.clone(), &session_options).map_err(|e| e.to_string())?;
-        let mut failure = "there are no inputs".to_owned();
+        let mut failure: Option<String> = None;
         let mut expected = Vec::new();
-        for set in sets {
-            match run(&session, &set, &run_options) {
-                Ok(outputs) => expected.push(DataSet { outputs, ..set }),
-                Err(message) => failure = message,
+        for list in lists {
+            for set in list {
+                match run(&session, &set, &run_options) {
+                    Ok(outputs) => {
+                        expected.push(DataSet { outputs, ..set });
+                        break;
+                    }
+                    Err(message) => _ = failure.get_or_insert(message),
+                }
             }
         }
         if expected.is_empty() {
-            return Err(failure);
+            return Err(failure.unwrap_or_else(|| "there are no inputs".to_owned()));
         }
         let tolerance = Tolerance::default();
         Ok(Verifier { original, sets: expected, tolerance, session_options, run_options })

@@ -200,6 +200,29 @@ fn optimize_writes_a_model_that_computes_the_same() {
 }
 
 #[test]
+fn compare_takes_one_model_at_two_stages() {
+    let document = json(&format!("compare {MODEL} --b-pass weights --data {DATA}"), 0);
+    assert_eq!(document["ok"], true);
+    assert_eq!(json(&format!("compare {MODEL} --a-pass clean --b-pass end --data {DATA}"), 0)["ok"], true);
+    assert_code(&format!("compare {MODEL} --a-pass no-such-pass"), 2);
+    assert_code(&format!("compare {MODEL}"), 2);
+}
+
+#[test]
+fn batch_norms_are_replaced_where_that_is_asked_for_and_cheap() {
+    let out = temporary("cli_replaced.onnx");
+    let replace = format!("optimize {MODEL} -o {} --with replace-batchnorm --data {DATA}", out.display());
+    let document = json(&format!("{replace} --max-change 0"), 0);
+    let norms = document["replaced_norms"]["norms"].as_array().unwrap().clone();
+    assert_eq!(norms.len(), 3);
+    assert!(norms.iter().all(|norm| norm["left_for"].is_string()), "{norms:?}");
+    let document = json(&format!("{replace} --max-change 1000"), 0);
+    assert_eq!(document["after"]["operators"]["GroupNormalization"], 3);
+    assert!(document["replaced_norms"]["output_error"].as_f64().unwrap() > 0.0);
+    assert_code(&format!("optimize {MODEL} -o {} --with replace-batchnorm", out.display()), 2);
+}
+
+#[test]
 fn bisect_finds_the_rewrite_that_rounds_differently() {
     let out = temporary("cli_bisect");
     let bisect = format!("bisect {MODEL} --data {DATA} -o {}", out.display());

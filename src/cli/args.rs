@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use crate::data::{DataSet, NamedType};
+use crate::inputs::{Guess, guesses};
 use crate::model::Model;
 use crate::onnx::ImportOptions;
 use clap::Args;
@@ -9,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use planish_ir::{Dim, Graph};
 use planish_kernels::Isa;
 use planish_runtime::{DEFAULT_MAX_MEMORY_BYTES, RunOptions, Session, SessionOptions, generate_input};
-use planish_tensor::{Memory, PayloadError, Value};
+use planish_tensor::{DType, Memory, PayloadError, Tensor, Value};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -167,11 +169,29 @@ impl InputArgs {
     /// A value for each input of the graph: from data, from files, the rest generated with an extent of 1 for each symbol
     /// that is not bound.
     pub fn gather(&self, graph: &Graph, common: &Common) -> Result<DataSet, Failure> {
-        self.gather_with(graph, common, 1)
+        let bindings = parse_bindings(&self.dim)?;
+        let (inputs, _) = signature(graph);
+        let symbols = inputs.iter().flat_map(|slot| slot.ty.shape().unwrap_or_default()).flat_map(Dim::symbols);
+        let free: BTreeSet<String> =
+            symbols.map(|s| s.to_string()).filter(|s| !bindings.iter().any(|(name, _)| name == s)).collect();
+        if !free.is_empty() && self.data.is_none() {
+            let names: Vec<&str> = free.iter().map(String::as_str).collect();
+            common.note(&format!("note: dimensions {} are 1; set them with --dim NAME=N", names.join(", ")));
+        }
+        let ones = free.into_iter().map(|name| (name, 1));
+        let guess = Guess { extents: bindings.into_iter().chain(ones).collect(), has_ones: false };
+        self.gather_as(graph, common, &guess)
     }
 
-    /// The same with another extent for symbols.
-    pub fn gather_with(&self, graph: &Graph, common: &Common, unbound: i64) -> Result<DataSet, Failure> {
+    /// What to try in turn where there is no data: the same with this extent for symbols, and with extents that hang together
+    /// in other ways.
+    pub fn guess(&self, graph: &Graph, common: &Common, extent: i64) -> Result<Vec<DataSet>, Failure> {
+        let bindings = parse_bindings(&self.dim)?;
+        let sets = guesses(graph, &bindings, extent).into_iter().map(|guess| self.gather_as(graph, common, &guess));
+        Ok(sets.filter_map(Result::ok).collect())
+    }
+
+    fn gather_as(&self, graph: &Graph, common: &Common, guess: &Guess) -> Result<DataSet, Failure> {
         let (inputs, outputs) = signature(graph);
         let mut set = match &self.data {
             Some(path) => DataSet::read(path, &inputs, &outputs)?,
@@ -185,7 +205,7 @@ impl InputArgs {
             set.inputs.retain(|(n, _)| n != name);
             set.inputs.push((name.to_owned(), tensor.into()));
         }
-        self.generate_missing(&inputs, &mut set, common, unbound)?;
+        self.generate_missing(&inputs, &mut set, common, guess)?;
         Ok(set)
     }
 
@@ -194,25 +214,15 @@ impl InputArgs {
         inputs: &[NamedType],
         set: &mut DataSet,
         common: &Common,
-        extent: i64,
+        guess: &Guess,
     ) -> Result<(), Failure> {
-        let bindings = parse_bindings(&self.dim)?;
-        let bind = |name: &str| bindings.iter().find(|(n, _)| n == name).map(|&(_, v)| v);
-        let mut unbound: Vec<String> = Vec::new();
         let missing: Vec<&NamedType> =
             inputs.iter().filter(|slot| !set.inputs.iter().any(|(name, _)| *name == slot.name)).collect();
-        for dim in missing.iter().flat_map(|slot| slot.ty.shape().unwrap_or_default()) {
-            unbound.extend(dim.symbols().iter().map(|s| s.to_string()).filter(|s| bind(s).is_none()));
-        }
-        unbound.sort();
-        unbound.dedup();
-        if !unbound.is_empty() {
-            common.note(&format!("note: dimensions {} are {extent}; set them with --dim NAME=N", unbound.join(", ")));
-        }
         let memory = Memory::with_limit(common.max_memory_bytes());
         for (seed, slot) in (self.seed..).zip(missing) {
-            let extent =
-                |dim: &Dim| dim.eval(&|name| bind(name).or(Some(extent))).and_then(|v| v.try_into().ok()).unwrap_or(1);
+            let extent = |dim: &Dim| {
+                dim.eval(&|name| guess.extent(name).or(Some(1))).and_then(|v| v.try_into().ok()).unwrap_or(1)
+            };
             let tensor = generate_input(&memory, &slot.ty, seed, &extent).ok_or_else(|| {
                 Failure::usage(format!("input {:?} ({}) cannot be generated; give it with --data", slot.name, slot.ty))
             })?;
@@ -220,10 +230,24 @@ impl InputArgs {
                 let text = format!("input {:?}: {e}", slot.name);
                 if matches!(e, PayloadError::Memory(_)) { Failure::limit(text) } else { Failure::bad(text) }
             })?;
+            let tensor = if guess.has_ones { ones_for_integers(tensor) } else { tensor };
             set.inputs.push((slot.name.clone(), Value::Tensor(tensor)));
         }
         Ok(())
     }
+}
+
+/// A tensor of ones in the place of one of integers or bools.
+fn ones_for_integers(tensor: Tensor) -> Tensor {
+    let shape = tensor.shape().clone();
+    let count = shape.num_elements();
+    let ones = match tensor.dtype() {
+        DType::I64 => Tensor::new(shape, &vec![1i64; count]),
+        DType::I32 => Tensor::new(shape, &vec![1i32; count]),
+        DType::Bool => Tensor::new(shape, &vec![true; count]),
+        _ => return tensor,
+    };
+    ones.unwrap_or(tensor)
 }
 
 /// `NAME=N` pairs.

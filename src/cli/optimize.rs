@@ -1,23 +1,27 @@
 //! `planish optimize`: rewrites a model, proves the result and writes it back.
 
-use super::args::{Common, InputArgs, parse_bindings, print, print_json};
+use super::args::{Common, InputArgs, parse_bindings, print, print_json, signature};
 use super::failure::Failure;
 use super::format::{Align, Table, bytes, formula};
 use crate::cost::graph_cost;
+use crate::data::DataSet;
 use crate::onnx::ExportOptions;
+use crate::replace_norms::{Attempt, Replaced, replace_batch_norms};
 use crate::verify::{Culprit, Verified, Verifier, Verify};
 use clap::{Args, ValueEnum};
 use planish_ir::{Dim, Graph};
 use planish_passes::{OptimizeOptions, Report, Target, bind_symbols, optimize_with, rule_names};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Optimize a model, prove that it computes the same, and write it back as ONNX
 #[derive(Args)]
 #[command(after_help = "Examples:\n  planish optimize model.onnx -o smaller.onnx\n  \
     planish optimize model.onnx -o smaller.onnx --verify each --data test_data_set_0\n  \
     planish optimize model.onnx -o smaller.onnx --dim batch=1 --expect 'LayerNormalization=12'\n  \
+    planish optimize model.onnx -o smaller.onnx --with replace-batchnorm --calib calibration\n  \
     planish optimize model.onnx -o smaller.onnx --only fold-constants,fuse-gelu --explain --json")]
 pub struct Optimize {
     model: PathBuf,
@@ -39,6 +43,17 @@ pub struct Optimize {
     /// Do not use these rules
     #[arg(long, value_name = "RULE,…", value_delimiter = ',')]
     skip: Vec<String>,
+    /// Also do what changes the result: `replace-batchnorm` puts layer normalization in the place of batch normalization,
+    /// fitted to the data of --calib or --data
+    #[arg(long, value_name = "CHANGE,…", value_delimiter = ',')]
+    with: Vec<Change>,
+    /// Data to fit to: a folder of data, or a folder of such folders [default: that of --data]. With both, the cost is taken on
+    /// --data
+    #[arg(long, value_name = "DATA")]
+    calib: Option<PathBuf>,
+    /// How far outputs may move by --with: root mean square of the error over that of the output
+    #[arg(long, value_name = "X", default_value = "0.05")]
+    max_change: f64,
     /// Tell why rules left places alone
     #[arg(long)]
     explain: bool,
@@ -78,6 +93,13 @@ impl From<For> for Target {
     }
 }
 
+/// What changes the result and is done only where it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Change {
+    /// Layer normalization in the place of batch normalization
+    ReplaceBatchnorm,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum When {
     Off,
@@ -105,14 +127,12 @@ struct Size {
 
 impl Size {
     fn of(graph: &Graph) -> Size {
-        let bodies = graph.bodies();
-        let graphs = || std::iter::once(graph).chain(bodies.iter().map(AsRef::as_ref));
-        let mut operators: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, operator) in graphs().flat_map(Graph::operators) {
-            *operators.entry(operator.full_name()).or_default() += 1;
-        }
         let cost = graph_cost(graph);
-        Size { nodes: operators.values().sum(), bytes: cost.weight_bytes(), macs: cost.macs, operators }
+        let mut operators: BTreeMap<String, usize> = BTreeMap::new();
+        for node in &cost.nodes {
+            *operators.entry(node.operator.clone()).or_default() += 1;
+        }
+        Size { nodes: cost.nodes.len(), bytes: cost.weight_bytes(), macs: cost.macs, operators }
     }
 
     fn json(&self) -> serde_json::Value {
@@ -141,8 +161,11 @@ impl Optimize {
             bind_symbols(&mut model.graph, &bindings);
         }
         let before = Size::of(&model.graph);
+        let changes = self.change(&mut model.graph)?;
         let spinner = self.common.spinner("optimizing".to_owned());
+        let begin = Instant::now();
         let (report, proof) = self.rewrite(&mut model.graph, &options)?;
+        let taken = begin.elapsed();
         spinner.finish_and_clear();
         let after = Size::of(&model.graph);
         let spinner = self.common.spinner(format!("writing {}", self.out.display()));
@@ -153,8 +176,12 @@ impl Optimize {
         model.save_with(&self.out, &export)?;
         spinner.finish_and_clear();
         match self.common.json {
-            true => print_json(&self.document(&before, &after, &report, &proof))?,
-            false => print(&self.render(&before, &after, &report, &proof))?,
+            true => {
+                let mut document = self.document(&before, &after, &report, &proof, changes.as_ref());
+                document["optimize_ms"] = json!(taken.as_secs_f64() * 1e3);
+                print_json(&document)?;
+            }
+            false => print(&(render_changes(changes.as_ref()) + &self.render(&before, &after, &report, &proof)))?,
         }
         check_expected(&expected, &after)
     }
@@ -179,6 +206,31 @@ impl Optimize {
         Ok(OptimizeOptions { target, opset: self.opset, only, skip, stop_after, explain, extra: Vec::new() })
     }
 
+    /// Does what changes the result, and tells by how much.
+    fn change(&self, graph: &mut Graph) -> Result<Option<Replaced>, Failure> {
+        if !self.with.contains(&Change::ReplaceBatchnorm) {
+            return Ok(None);
+        }
+        let given = self.calib.as_ref().or(self.inputs.data.as_ref());
+        let given =
+            given.ok_or_else(|| Failure::usage("--with replace-batchnorm fits to data: give it with --calib"))?;
+        let sets = calibration(given, graph)?;
+        // Data besides that which is fitted to tells what the change costs.
+        let held_out = self.inputs.data.as_ref().filter(|_| self.calib.is_some());
+        let held_out = held_out.map(|path| calibration(path, graph)).transpose()?;
+        if held_out.is_none() {
+            self.common.note("note: the error is that on the data fitted to; with --calib it is taken on other --data");
+        }
+        let held_out = held_out.as_ref().unwrap_or(&sets);
+        let limits = (self.common.session_options(), self.common.run_options());
+        let spinner = self.common.spinner("fitting norms".to_owned());
+        let replaced = replace_batch_norms(graph, &sets, held_out, self.max_change, (&limits.0, &limits.1));
+        let replaced = replaced.map_err(Failure::bad)?;
+        spinner.finish_and_clear();
+        graph.clone_from(&replaced.graph);
+        Ok(Some(replaced))
+    }
+
     fn rewrite(&self, graph: &mut Graph, options: &OptimizeOptions) -> Result<(Report, Proof), Failure> {
         let mut proof = Proof { num_sets: 0, not_done: None, culprits: Vec::new() };
         if self.verify == When::Off {
@@ -187,7 +239,7 @@ impl Optimize {
         let original = graph.clone();
         let sets = self.data_sets(&original)?;
         let options_of_run = self.common.run_options();
-        match Verifier::new(&original, sets, self.common.session_options(), options_of_run) {
+        match Verifier::of_first(&original, sets, self.common.session_options(), options_of_run) {
             Ok(verifier) => {
                 let Verified { graph: optimized, report, culprits } = verifier.optimize(options, self.verify.into());
                 *graph = optimized;
@@ -202,18 +254,24 @@ impl Optimize {
         }
     }
 
-    /// What to verify on: the data given, else generated inputs with symbols of extent 1, and others with extent 2.
-    fn data_sets(&self, graph: &Graph) -> Result<Vec<crate::data::DataSet>, Failure> {
+    /// What to verify on, each with what to try in its place where the model does not run on it: the data given, else
+    /// generated inputs with symbols of extent 1, and others with extent 2.
+    fn data_sets(&self, graph: &Graph) -> Result<Vec<Vec<DataSet>>, Failure> {
         let silent = Common { quiet: true, ..self.common.clone() };
         if self.inputs.data.is_some() {
-            return Ok(vec![self.inputs.gather(graph, &silent)?]);
+            return Ok(vec![vec![self.inputs.gather(graph, &silent)?]]);
         }
-        let generated = [1, 2].map(|extent| self.inputs.gather_with(graph, &silent, extent));
-        // What cannot be generated is left to the verifier to regret.
-        Ok(generated.into_iter().filter_map(Result::ok).collect())
+        [1, 2].into_iter().map(|extent| self.inputs.guess(graph, &silent, extent)).collect()
     }
 
-    fn document(&self, before: &Size, after: &Size, report: &Report, proof: &Proof) -> serde_json::Value {
+    fn document(
+        &self,
+        before: &Size,
+        after: &Size,
+        report: &Report,
+        proof: &Proof,
+        changes: Option<&Replaced>,
+    ) -> serde_json::Value {
         let passes: Vec<_> = report.passes().iter().map(|p| json!({"pass": p.name, "changes": p.changes})).collect();
         let culprits: Vec<_> = proof
             .culprits
@@ -228,6 +286,13 @@ impl Optimize {
                 "not_done": proof.not_done, "rolled_back": culprits,
             },
         });
+        if let Some(replaced) = changes {
+            let attempts = replaced.attempts.iter().map(|a| {
+                json!({"node": a.node, "norm_error": a.norm_error, "output_error": a.output_error, "left_for": a.left_for})
+            });
+            document["replaced_norms"] =
+                json!({"output_error": replaced.output_error(), "norms": attempts.collect::<Vec<_>>()});
+        }
         if self.explain {
             let missed = report.missed.iter();
             let missed =
@@ -268,6 +333,35 @@ impl Optimize {
         }
         text
     }
+}
+
+/// A folder of data as one set of inputs, or a folder of such folders as several.
+fn calibration(path: &Path, graph: &Graph) -> Result<Vec<DataSet>, Failure> {
+    let (inputs, outputs) = signature(graph);
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(path)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+        .unwrap_or_default();
+    folders.sort();
+    if folders.is_empty() {
+        folders.push(path.to_owned());
+    }
+    Ok(folders.iter().map(|folder| DataSet::read(folder, &inputs, &outputs)).collect::<Result<_, _>>()?)
+}
+
+/// What came of putting other norms in place.
+fn render_changes(changes: Option<&Replaced>) -> String {
+    let Some(replaced) = changes else { return String::new() };
+    let mut text = String::new();
+    for attempt in &replaced.attempts {
+        let Attempt { node, norm_error, output_error, left_for } = attempt;
+        text.push_str(&match left_for {
+            Some(reason) => format!("  batch norm {node:?} stays: {reason}\n"),
+            None => format!("  batch norm {node:?} replaced: its result is off by {norm_error:.4}, the outputs by {output_error:.4}\n"),
+        });
+    }
+    let count = replaced.attempts.iter().filter(|a| a.left_for.is_none()).count();
+    let (all, error) = (replaced.attempts.len(), replaced.output_error());
+    text + &format!("{count} of {all} batch norms replaced; the outputs move by {error:.4}\n")
 }
 
 /// Fails where the result has other counts than asked for.
