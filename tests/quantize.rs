@@ -146,3 +146,97 @@ fn wrong_uses_of_quantize_are_told() {
     }
     assert!(!out.exists());
 }
+
+#[test]
+fn products_of_integers_keep_what_the_model_says() {
+    let calibrated = |how: &str| {
+        format!("--mode static --calib-text {TEXT} --tokenizer models/charlm/tokenizer.json --calibrator {how}")
+    };
+    for (name, flags, limit) in [
+        ("dynamic", "--mode dynamic".to_owned(), 5e-3),
+        ("min-max", calibrated("min-max"), 6e-3),
+        ("moving-average", calibrated("moving-average"), 6e-3),
+        ("percentile", calibrated("percentile"), 6e-3),
+        ("entropy", calibrated("entropy"), 6e-3),
+        ("mse", calibrated("mse"), 6e-3),
+    ] {
+        let out = temporary(&format!("products-{name}.onnx"));
+        let report = json(&format!("quantize {LANGUAGE} -o {} {flags}", out.display()));
+        let layers = report["layers"].as_array().unwrap();
+        let products = layers.iter().filter(|layer| layer["storage"] == "int8 product").count();
+        assert_eq!(products, 13, "{name}: {report}");
+        let told = divergence(&out, "--tokenizer models/charlm/tokenizer.json");
+        assert!(number(&told, "kl") < limit, "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_classifier_calibrated_on_images_says_the_same() {
+    let (model, data) = ("models/digits/model.onnx", "models/digits/test_data_set_1");
+    for calib in [data, "models/digits"] {
+        let out = temporary("digits-static.onnx");
+        let report = json(&format!("quantize {model} -o {} --mode static --calib {calib}", out.display()));
+        assert_eq!(number(&report, "quantized"), 4.0);
+        assert!(number(&report, "bytes_after") < 0.3 * number(&report, "bytes_before"), "{report}");
+        assert!(report["outputs"][0]["cosine"].as_f64().is_some_and(|cosine| cosine > 0.999), "{report}");
+        assert_code(&format!("test {} {data} --cosine 0.999", out.display()), 0);
+    }
+}
+
+#[test]
+fn calibration_needs_data() {
+    let digits = "models/digits/model.onnx";
+    let empty = temporary("no-data");
+    fs::create_dir_all(&empty).unwrap();
+    let cases = [
+        (format!("{digits} --mode static"), 2, "--calib"),
+        (format!("{digits} --mode static --calib {}", empty.display()), 1, "no data"),
+        (format!("{digits} --mode static --calib no-such-folder"), 1, "no-such-folder"),
+        (format!("{digits} --mode static --calib-text {TEXT}"), 1, "reads no tokens"),
+        (format!("{digits} --mode static --calib a --calib-text b"), 2, "cannot be used with"),
+        (format!("{digits} --mode static --calib models/digits/test_data_set_1 --calibrator guess"), 2, "guess"),
+        (format!("{digits} --mode weights --calib models/digits/test_data_set_1"), 2, "static"),
+        (format!("{digits} --mode dynamic --bits 4"), 2, "8 bits"),
+    ];
+    let out = temporary("never.onnx");
+    for (arguments, code, message) in cases {
+        let errors = assert_code(&format!("quantize {arguments} -o {}", out.display()), code).stderr;
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(errors.contains(message), "planish quantize {arguments}: {errors}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn budgets_are_kept() {
+    let text = format!("--calib-text {TEXT} --calib-limit 3 --tokenizer models/charlm/tokenizer.json");
+    for (budget, key, most) in [("kl=0.004", "kl", 0.008), ("cosine=0.9999", "kl", 0.05), ("top1=0.97", "kl", 0.05)] {
+        let out = temporary(&format!("budget-{}.onnx", budget.replace('=', "-")));
+        let report = json(&format!("quantize {LANGUAGE} -o {} --budget {budget} {text}", out.display()));
+        assert!(number(&report, "bytes_after") <= number(&report, "bytes_before"), "{report}");
+        for layer in report["layers"].as_array().unwrap() {
+            assert!(layer["sensitivity"].is_number(), "{layer}");
+            assert!(layer["storage"] != "float" || layer["reason"].is_string(), "{layer}");
+        }
+        let told = divergence(&out, "--tokenizer models/charlm/tokenizer.json");
+        assert!(number(&told, key) < most, "{budget}: {told}");
+    }
+    let (digits, data) = ("models/digits/model.onnx", "models/digits/test_data_set_1");
+    let out = temporary("budget-static.onnx");
+    for budget in ["cosine=0.999", "rel=0.02", "rel=0"] {
+        json(&format!("quantize {digits} -o {} --mode static --calib {data} --budget {budget}", out.display()));
+        let tolerance = if budget == "rel=0" { "0.9999999" } else { "0.999" };
+        assert_code(&format!("test {} {data} --cosine {tolerance}", out.display()), 0);
+    }
+}
+
+#[test]
+fn budgets_that_mean_nothing_are_refused() {
+    let out = temporary("never.onnx");
+    for budget in ["fast", "speed=2", "cosine=1.5", "kl=-1", "rel=nan", "top1="] {
+        let errors = assert_code(&format!("quantize {LANGUAGE} -o {} --budget {budget}", out.display()), 2).stderr;
+        assert!(String::from_utf8(errors).unwrap().contains("expected cosine=0.999"), "{budget}");
+    }
+    assert_code(&format!("quantize {LANGUAGE} -o {} --budget kl=1 --mode dynamic", out.display()), 2);
+    assert!(!out.exists());
+}

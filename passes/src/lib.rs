@@ -78,6 +78,7 @@ mod remove_sequences;
 mod remove_zero_states;
 mod slice_gathered_columns;
 mod sum_equal_weights;
+mod widen_weights;
 
 pub use driver::PROVENANCE_KEY;
 pub use explain::{Missed, PassReport, Report, Rewrite};

@@ -17,8 +17,8 @@ use crate::{
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_products, merge_reshapes,
     merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
-    remove_neutral_elements,
-    remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns, sum_equal_weights,
+    remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns,
+    sum_equal_weights, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -125,6 +125,8 @@ const NEWEST_OPSET: u32 = 28;
 
 /// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
 const FOR_PLANISH: &[Pass] = &[
+    // Before all that looks for constant weights.
+    Pass::Rules("widen-weights", &[&widen_weights::RULE]),
     // First, so that quantization meets the products that it belongs to.
     Pass::Rules("push-quantization", &[&push_quantization::DOWN, &push_quantization::UP, &push_quantization::BACK]),
     // Before what opens a Gemm and what makes other nodes of biases and activations.

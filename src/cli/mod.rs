@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod bisect;
+mod calibration;
 mod check;
 mod compare;
 mod diff;

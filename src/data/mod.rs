@@ -5,5 +5,6 @@ mod dataset;
 mod npy;
 
 pub use compare::{Comparison, Tolerance, compare, to_f64};
+pub(crate) use dataset::file_stem;
 pub use dataset::{DataError, DataSet, NamedType, save_values};
 pub use npy::{read_npy, write_npy};

@@ -162,7 +162,7 @@ fn past_extents(graph: &Graph, name: &str, dims: &[Dim]) -> Result<Vec<usize>, S
         let known = dim.as_known().or_else(|| handed_on.get(axis).and_then(Dim::as_known));
         known
             .and_then(|extent| usize::try_from(extent).ok())
-            .ok_or_else(|| format!("the extent of its dimension {dim} is not known; set it with --dim {dim}=N"))
+            .ok_or_else(|| format!("the extent of its dimension {dim} is not known"))
     };
     dims.iter().enumerate().skip(1).map(extent).collect()
 }
@@ -171,8 +171,10 @@ fn past_extents(graph: &Graph, name: &str, dims: &[Dim]) -> Result<Vec<usize>, S
 fn handed_on(graph: &Graph, name: &str, rank: usize) -> Vec<Dim> {
     let end = |text: &str| text.rsplit('.').take(2).map(str::to_owned).collect::<Vec<String>>();
     let mut outputs = graph.outputs().iter().filter(|o| end(&o.name) == end(name));
-    let found = outputs.find_map(|o| graph.fact(o.value).shape().filter(|shape| shape.len() == rank));
-    found.map(<[Dim]>::to_vec).unwrap_or_default()
+    let known =
+        |o: &planish_ir::GraphOutput| graph.fact(o.value).ty.unify(&o.declared).unwrap_or_else(|_| o.declared.clone());
+    let found = outputs.find_map(|o| known(o).shape().filter(|shape| shape.len() == rank).map(<[Dim]>::to_vec));
+    found.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -186,15 +188,15 @@ mod tests {
     }
 
     const CACHED: &str = "int64[b, s] input_ids, int64[b, t] attention_mask, int32[b, s] position_ids, \
-        float[b, 2, p, d] past_key_values.0.key, bool[1] use_cache_branch) => \
-        (float[b, s, 3] logits, float[b, 2, n, 4] present.0.key)";
+        float[b, 2, p, d] \"past_key_values.0.key\", bool[1] use_cache_branch) => \
+        (float[b, s, 3] logits, float[b, 2, n, 4] \"present.0.key\")";
 
     #[test]
     fn every_input_of_a_cached_model_is_given() {
         let nodes = "x = Cast <to = 1> (input_ids) logits = Unsqueeze (x, axes) \
-            present.0.key = Reshape (past_key_values.0.key, shape)";
-        let signature =
-            CACHED.replace("present.0.key)", "present.0.key) <int64[1] axes = {2}, int64[4] shape = {0, 2, -1, 4}>");
+            \"present.0.key\" = Reshape (\"past_key_values.0.key\", shape)";
+        let signature = CACHED
+            .replace("present.0.key\")", "present.0.key\") <int64[1] axes = {2}, int64[4] shape = {0, 2, -1, 4}>");
         let feed = feed(&signature, nodes).unwrap();
         assert_eq!(feed.logits(), "logits");
         let values: HashMap<String, Value> = feed.values(&[5, 6, 7]).unwrap().into_iter().collect();

@@ -125,6 +125,19 @@ impl Logits {
         Ok(Logits { rows, vocabulary })
     }
 
+    /// The mean of KL(`reference` ‖ `rows`) over rows of this length, and the share of equal first choices.
+    pub(crate) fn compared(rows: &[f32], reference: &[f32], vocabulary: usize) -> (f64, f64) {
+        let pairs = rows.chunks_exact(vocabulary.max(1)).zip(reference.chunks_exact(vocabulary.max(1)));
+        let mut sums = (0.0, 0.0);
+        let mut count = 0.0;
+        for (row, reference) in pairs {
+            sums.0 += divergence(reference, log_total(reference), row, log_total(row));
+            sums.1 += f64::from(u8::from(largest(reference) == largest(row)));
+            count += 1.0;
+        }
+        (sums.0 / count, sums.1 / count)
+    }
+
     fn row(&self, position: usize) -> &[f32] {
         &self.rows[position * self.vocabulary..][..self.vocabulary]
     }

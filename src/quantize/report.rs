@@ -2,6 +2,7 @@
 
 use planish_passes::quantize::Grid;
 use std::fmt;
+use std::time::Duration;
 
 /// The shortest blocks that every form knows.
 const SHORTEST: usize = 16;
@@ -15,6 +16,8 @@ pub enum Storage {
     Half,
     /// Numbers of 16 bits with the range of `float`.
     BFloat,
+    /// Codes of 8 bits, one scale for each output, multiplied with codes of what comes.
+    Integers,
     /// Codes in blocks along the sums of a product.
     Blocks {
         /// Bits of a code: 4 or 8.
@@ -67,6 +70,7 @@ impl fmt::Display for Storage {
             Storage::Float => f.write_str("float"),
             Storage::Half => f.write_str("float16"),
             Storage::BFloat => f.write_str("bfloat16"),
+            Storage::Integers => f.write_str("int8 product"),
             Storage::Blocks { bits, block, is_symmetric } => {
                 let sign = if *is_symmetric { "int" } else { "uint" };
                 write!(f, "{sign}{bits} x {block}")
@@ -92,8 +96,33 @@ pub struct LayerReport {
     pub bytes_before: usize,
     /// Its bytes now, scales and zeros with them.
     pub bytes_after: usize,
+    /// What the shortest storage that was tried does to the outputs alone: a distance that is 0 for equal outputs.
+    pub sensitivity: Option<f64>,
+    /// The time of its layer before, where that was measured.
+    pub time_before: Option<Duration>,
+    /// The time of its layer now.
+    pub time_after: Option<Duration>,
     /// Why it is kept that way, where that is not what was asked for.
     pub reason: Option<String>,
+}
+
+impl LayerReport {
+    /// A float of which nothing is known but its name.
+    pub(super) fn of(name: String) -> LayerReport {
+        LayerReport {
+            name,
+            readers: Vec::new(),
+            elements: 0,
+            storage: Storage::Float,
+            error: 0.0,
+            bytes_before: 0,
+            bytes_after: 0,
+            sensitivity: None,
+            time_before: None,
+            time_after: None,
+            reason: None,
+        }
+    }
 }
 
 /// What became of a model.

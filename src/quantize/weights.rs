@@ -1,9 +1,10 @@
 //! Weights in fewer bits, one after the other, so that at most one is in memory twice.
 
-use super::{LayerReport, QuantizeError, QuantizeOptions, QuantizeReport, Storage};
+use super::{LayerReport, Mode, QuantizeError, QuantizeOptions, QuantizeReport, Storage};
 use planish_ir::Graph;
 use planish_passes::Target;
-use planish_passes::quantize::{Codes, Weight, elements, find_weights, put, put_short};
+pub(super) use planish_passes::quantize::Quantized;
+use planish_passes::quantize::{Codes, Weight, elements, find_weights, obstacle, put, put_dynamic, put_short};
 use planish_tensor::{DType, Tensor};
 
 pub(super) fn quantize(
@@ -11,54 +12,86 @@ pub(super) fn quantize(
     options: &QuantizeOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<QuantizeReport, QuantizeError> {
-    let (weights, left) = find_weights(graph);
+    let left = untouched(graph);
+    let (weights, _) = find_weights(graph);
     let mut layers = Vec::new();
+    let mut quantized = Quantized::default();
     for (done, weight) in weights.iter().enumerate() {
         progress(done, weights.len());
-        layers.push(quantize_one(graph, weight, options)?);
+        layers.push(quantize_one(graph, weight, options, &mut quantized)?);
     }
     progress(weights.len(), weights.len());
-    let untouched = left.into_iter().map(|left| LayerReport {
-        name: left.name,
-        readers: Vec::new(),
-        elements: left.num_elements,
-        storage: Storage::Float,
-        error: 0.0,
-        bytes_before: left.num_bytes,
-        bytes_after: left.num_bytes,
-        reason: Some(left.reason),
-    });
-    layers.extend(untouched);
+    layers.extend(left);
     Ok(QuantizeReport { layers })
 }
 
-fn quantize_one(graph: &mut Graph, weight: &Weight, options: &QuantizeOptions) -> Result<LayerReport, QuantizeError> {
-    let readers = weight.reader_names(graph);
-    let bytes_before = graph.constant(weight.value).map_or(0, Tensor::num_bytes);
-    let mut layer = LayerReport {
-        name: weight.name.clone(),
-        readers,
-        elements: weight.num_elements(),
-        storage: Storage::Float,
-        error: 0.0,
-        bytes_before,
-        bytes_after: bytes_before,
-        reason: None,
+/// Constants of floats that are no weights, and why.
+pub(super) fn untouched(graph: &Graph) -> Vec<LayerReport> {
+    let report = |left: planish_passes::quantize::Left| LayerReport {
+        elements: left.num_elements,
+        bytes_before: left.num_bytes,
+        bytes_after: left.num_bytes,
+        reason: Some(left.reason),
+        ..LayerReport::of(left.name)
     };
-    let is_excluded = |name: &String| *name == layer.name || layer.readers.contains(name);
-    if options.exclude.iter().any(is_excluded) {
-        layer.reason = Some("it is excluded".to_owned());
+    find_weights(graph).1.into_iter().map(report).collect()
+}
+
+/// What is to be said of a weight that is as it came.
+pub(super) fn report_of(graph: &Graph, weight: &Weight) -> LayerReport {
+    let bytes = graph.constant(weight.value).map_or(0, Tensor::num_bytes);
+    LayerReport {
+        readers: weight.reader_names(graph),
+        elements: weight.num_elements(),
+        bytes_before: bytes,
+        bytes_after: bytes,
+        ..LayerReport::of(weight.name.clone())
+    }
+}
+
+fn quantize_one(
+    graph: &mut Graph,
+    weight: &Weight,
+    options: &QuantizeOptions,
+    quantized: &mut Quantized,
+) -> Result<LayerReport, QuantizeError> {
+    let report = report_of(graph, weight);
+    if options.excludes(&report) {
+        return Ok(LayerReport { reason: Some("it is excluded".to_owned()), ..report });
+    }
+    let storage = match options.embeddings {
+        Some(storage) if weight.is_gathered() => storage,
+        _ => options.storage,
+    };
+    keep(graph, weight, storage.fitted_to(weight.depth), options, quantized)
+}
+
+/// Keeps a weight in this way, or as it came where that cannot be.
+pub(super) fn keep(
+    graph: &mut Graph,
+    weight: &Weight,
+    storage: Storage,
+    options: &QuantizeOptions,
+    quantized: &mut Quantized,
+) -> Result<LayerReport, QuantizeError> {
+    let mut layer = report_of(graph, weight);
+    if storage == Storage::Float {
         return Ok(layer);
     }
     let Some(numbers) = elements(graph, weight) else {
         layer.reason = Some("some of its numbers are not finite".to_owned());
         return Ok(layer);
     };
-    let storage = match options.embeddings {
-        Some(storage) if weight.is_gathered() => storage,
-        _ => options.storage,
-    };
-    let storage = storage.fitted_to(weight.depth);
+    if options.mode == Mode::Dynamic {
+        match obstacle(graph, weight) {
+            None => {
+                (layer.bytes_after, layer.error) = put_dynamic(graph, weight, &numbers, quantized)?;
+                layer.storage = Storage::Integers;
+                return Ok(layer);
+            }
+            Some(why) => layer.reason = Some(format!("its sums stay floats: {why}")),
+        }
+    }
     // ONNX Runtime makes one kernel of a product and what dequantizes its weights only if scales are `float`.
     let has_half_scales = options.target == Target::Planish;
     match storage.grid(has_half_scales) {
@@ -68,7 +101,7 @@ fn quantize_one(graph: &mut Graph, weight: &Weight, options: &QuantizeOptions) -
             layer.bytes_after = put(graph, weight, &codes, options.target)?;
             layer.error = codes.relative_error();
         }
-        None if storage == Storage::Float => {}
+        None if storage == Storage::Integers => return Ok(layer),
         None => {
             let dtype = if storage == Storage::Half { DType::F16 } else { DType::BF16 };
             match put_short(graph, weight, dtype)? {

@@ -4,12 +4,18 @@
 //! it.
 
 mod codes;
+mod dynamic;
 mod fit;
+mod qdq;
+mod rows;
 mod sites;
 mod write;
 
 pub use codes::Codes;
+pub use dynamic::{Quantized, obstacle, put_dynamic};
 pub use fit::{Fit, Grid};
+pub use qdq::{Affine, Layer, Placed, find_layers, put_static, quantized_values};
+pub use rows::Rows;
 pub use sites::{Left, Reader, Role, Weight, find_weights};
 pub use write::{QuantizeError, put, put_short};
 
