@@ -138,8 +138,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Computes once and for all the steps that only put a constant in another order, such as the transposed embedding that
-    /// a language model ends with: what passes fold adds to the file, and they leave large results alone.
+    /// Computes once and for all the steps that only put a constant in another order or take it for what its codes stand
+    /// for, such as the transposed embedding that a language model ends with, or weights that come as integers and
+    /// scales: what passes fold adds to the file, and they leave large results alone.
     fn rearrange_constants(
         &mut self,
         cx: &mut EvalCx<'_>,
@@ -149,22 +150,26 @@ impl Plan {
         for mut step in steps {
             let reads = step.reads.iter_mut().flatten();
             reads.for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
-            let (&[Some(read)], &[Some(slot)]) = (step.reads.as_slice(), step.writes.as_slice()) else {
+            let of_step = || step.reads.iter().map(|read| Some(constants.get(&(*read)?.slot)?.clone()));
+            let is_constant = step.reads.iter().flatten().all(|read| constants.contains_key(&read.slot));
+            let &[Some(slot)] = step.writes.as_slice() else {
                 self.steps.push(step);
                 continue;
             };
-            let Some(constant) = constants.get(&read.slot).filter(|_| step.operator == "Transpose") else {
+            if !is_constant || !OF_CONSTANTS.contains(&step.operator.as_str()) {
                 self.steps.push(step);
                 continue;
-            };
+            }
             let fail = |source| SessionError::Prepare { node: step.node.clone(), source };
-            let inputs = Inputs::new([Some(Value::Tensor(constant.clone()))]);
+            let inputs = Inputs::new(of_step().map(|tensor| tensor.map(Value::Tensor)).collect::<Vec<_>>());
             let made = step.op.eval(cx, inputs).map_err(fail)?.into_values().into_iter().next().flatten();
             let Some(Value::Tensor(made)) = made else {
-                return Err(fail(OpError::Internal("a transposed tensor is a tensor".to_owned())));
+                return Err(fail(OpError::Internal("what is made of a tensor is a tensor".to_owned())));
             };
             constants.insert(slot, made);
-            drop_reader(constants, readers, read.slot);
+            for read in step.reads.iter().flatten() {
+                drop_reader(constants, readers, read.slot);
+            }
         }
         self.outputs.iter_mut().for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
         Ok(())
@@ -218,6 +223,9 @@ impl Plan {
         }
     }
 }
+
+/// The operators that are computed at load where all that they read is constant.
+const OF_CONSTANTS: &[&str] = &["Cast", "DequantizeLinear", "Mul", "Transpose"];
 
 /// Counts one reader of a slot less, and drops the constant there with the last.
 fn drop_reader(constants: &mut HashMap<usize, Tensor>, readers: &mut HashMap<usize, usize>, slot: usize) {
