@@ -110,7 +110,7 @@ pub fn binary<T: Element>(
             Ok(mut y) => {
                 let b = right.as_slice::<T>()?;
                 walk.fill_from_data(cx, &mut y, [&[], b], ns_per_element, |y, [_, b]| {
-                    run(Operand::Output, b.into(), y)
+                    run(Operand::Output, b.into(), y);
                 })?;
                 return Ok(y.freeze());
             }
@@ -122,7 +122,7 @@ pub fn binary<T: Element>(
             Ok(mut y) => {
                 let a = left.as_slice::<T>()?;
                 walk.fill_from_data(cx, &mut y, [a, &[]], ns_per_element, |y, [a, _]| {
-                    run(a.into(), Operand::Output, y)
+                    run(a.into(), Operand::Output, y);
                 })?;
                 return Ok(y.freeze());
             }

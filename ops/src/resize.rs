@@ -571,7 +571,7 @@ mod tests {
     #[test]
     fn double_keeps_its_precision() {
         let x = tensor(&[1], &[0.1f64]);
-        let inputs = [Some(x.clone()), None, None, Some(tensor(&[1], &[3i64]))];
+        let inputs = [Some(x), None, None, Some(tensor(&[1], &[3i64]))];
         let y = eval_all("", "Resize", Attributes::new().with("mode", "linear"), &inputs, 1).unwrap();
         assert_eq!(y, [tensor(&[3], &[0.1f64; 3])]);
     }

@@ -108,10 +108,10 @@ impl Image<'_> {
     fn differences(&self, from: usize, values: &mut [f32]) {
         match *self {
             Image::U8(x, zero) => {
-                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()))
+                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()));
             }
             Image::I8(x, zero) => {
-                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()))
+                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()));
             }
             Image::Numbers(x, quantization) => {
                 let zero = f32::from(quantization.zero);

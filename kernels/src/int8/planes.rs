@@ -125,7 +125,7 @@ impl Planes {
     }
 
     /// The bytes from a column on.
-    pub(super) fn from_column(&self, column: usize) -> &[u8] {
+    pub(super) fn bytes_from(&self, column: usize) -> &[u8] {
         &self.bytes[column * GROUP..]
     }
 

@@ -250,7 +250,7 @@ impl<F: Finish> Product8<'_, F> {
                     narrow: &filters.narrow[rows.start / MR..],
                 };
                 let runs = planes.runs();
-                let bytes = planes.from_column(columns.start);
+                let bytes = planes.bytes_from(columns.start);
                 let mut sums = Vec::new();
                 if left.zeros.iter().any(|&zero| zero != 0) {
                     sums = self.plane_sums(level, bytes, runs, columns.len());

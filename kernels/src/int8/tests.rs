@@ -194,7 +194,7 @@ fn codes_that_may_be_added_in_16_bits_are_told_from_those_that_may_not() {
     for (codes, is_narrow) in
         [([64i8, 64, -64, -64], true), ([65, 64, 0, 0], false), ([1, 0, -64, -65], false), ([1, -128, 127, 1], true)]
     {
-        let b = vec![codes; 32].concat();
+        let b = [codes; 32].concat();
         let b = Quantized::right(MatRef::row_major(&b, 16, 8).transposed(), ZeroPoints::All(0));
         let packed = PackedB8::pack(b, &Threads::single());
         assert!(packed.narrow.iter().all(|&narrow| narrow == is_narrow), "{codes:?}");

@@ -100,12 +100,12 @@ impl Kernel for Quantize<'_> {
                 let scale = greatest / 127.0;
                 let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
                 let (padded, own) = (&self.padded[..block], &mut self.own[..block]);
-                let mut sum = 0i32;
-                for k in 0..block {
-                    own[k] = (padded[k] * inverse + ROUNDER).to_bits() as i8;
+                for (code, number) in own.iter_mut().zip(padded) {
+                    *code = (number * inverse + ROUNDER).to_bits() as i8;
                 }
-                for k in 0..block {
-                    sum += i32::from(own[k]);
+                let mut sum = 0i32;
+                for &code in &*own {
+                    sum += i32::from(code);
                 }
                 let codes = &mut self.codes[index * block_len..][..block_len];
                 let places = &self.places[..block];
@@ -113,8 +113,8 @@ impl Kernel for Quantize<'_> {
                     let at = group * GROUP;
                     let quad = [own[places[at]], own[places[at + 1]], own[places[at + 2]], own[places[at + 3]]];
                     let to = group * LEFT_STEP + i * GROUP;
-                    for k in 0..GROUP {
-                        codes[to + k] = quad[k].cast_unsigned();
+                    for (to, code) in codes[to..].iter_mut().zip(quad) {
+                        *to = code.cast_unsigned();
                     }
                 }
                 self.factors[index][0][i] = scale;

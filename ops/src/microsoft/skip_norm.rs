@@ -154,7 +154,7 @@ mod tests {
             (
                 "SkipSimplifiedLayerNormalization",
                 "RMSNormalization",
-                &[sum.clone(), gamma.clone()],
+                &[sum, gamma.clone()],
                 &[Some(a), Some(b), Some(gamma), Some(bias)],
             ),
         ];
