@@ -97,7 +97,9 @@ fn collect_readers(cx: &Cx<'_>, value: ValueId, is_turned: bool, path: Vec<NodeI
 
 /// Whether the codes of the constant are W transposed to this reader.
 fn is_read_transposed(cx: &Cx<'_>, reader: &Reader) -> bool {
-    let reads_transposed = !reader.is_gather && cx.int(reader.node, "transB").unwrap_or(0) == 0;
+    let is_turned =
+        cx.operator(reader.node).is_some_and(|o| o.is("Gemm")) && cx.int(reader.node, "transB").unwrap_or(0) != 0;
+    let reads_transposed = !reader.is_gather && !is_turned;
     reads_transposed != reader.is_turned
 }
 

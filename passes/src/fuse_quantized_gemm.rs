@@ -133,7 +133,7 @@ mod tests {
             (
                 "fuse-quantized-product-bias",
                 "v = DequantizeLinear <axis = 1> (b, sw, zw) p = MatMul (u, v) y = Add (p, bias)",
-                "y = com.microsoft.MatMulIntegerToFloat (a, b, s, sw, z, zw, bias)",
+                "y = com.microsoft.MatMulIntegerToFloat (a, b, s, sw, z, zw, y_expand)",
             ),
             (
                 "fuse-quantized-product-float",

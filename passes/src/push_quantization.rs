@@ -87,14 +87,14 @@ mod tests {
     fn bytes_are_moved() {
         Proof::of("push-dequantize-down")
             .before(&text("u = DequantizeLinear (x, s, z) m = Transpose <perm = [1, 0]> (u) y = Reshape (m, flat)"))
-            .after("m = Transpose (x) <perm: ints = [1, 0]> u = Reshape (m, flat) y = DequantizeLinear (u, s, z)")
+            .after("m_transpose = Transpose (x) <perm: ints = [1, 0]> y_reshape = Reshape (m_transpose, flat) y = DequantizeLinear (y_reshape, s, z)")
             .exact();
         Proof::of("push-quantize-up")
             .before(&text(
                 "m = Transpose <perm = [1, 0]> (f) q = QuantizeLinear (m, s, z) y = DequantizeLinear (q, s, z)",
             ))
             .after(
-                "m = QuantizeLinear (f, s, z) q = Transpose (m) <perm: ints = [1, 0]> y = DequantizeLinear (q, s, z)",
+                "q_quantizelinear = QuantizeLinear (f, s, z) q = Transpose (q_quantizelinear) <perm: ints = [1, 0]> y = DequantizeLinear (q, s, z)",
             )
             .exact();
         Proof::of("cancel-quantize")

@@ -67,11 +67,7 @@ macro_rules! sample {
     };
 }
 
-sample!(
-    f32 as u32: f32::to_bits, f32::from_bits;
-    u8 as u8: u8::from, u8::from;
-    i8 as u8: i8::cast_unsigned, u8::cast_signed
-);
+sample!(f32 as u32: f32::to_bits, f32::from_bits);
 
 impl<'a, T: Sample> Patches<'a, T> {
     /// # Panics

@@ -126,7 +126,37 @@ fn activations() -> Vec<Property> {
         let y = reals(&x).map(f);
         case(Attributes::new().with("approximate", approximate), [x], Expected::absolute(dtype, y, 4.0))
     }));
+    all.extend(microsoft_gelus());
     all
+}
+
+/// ONNX Runtime's forms of Gelu, and those that add a bias of the last axis first.
+fn microsoft_gelus() -> [Property; 3] {
+    let biased = |draw: &mut Draw<'_>, has_bias: bool, f: fn(f64) -> f64| {
+        let (dtype, dims) = (draw.dtype(FLOATS), draw.dims(1..=3, 5));
+        let x = finite(draw, dtype, &dims);
+        let bias = has_bias.then(|| finite(draw, dtype, &dims[dims.len() - 1..]));
+        let values = reals(&x);
+        let y = Array::from_fn(&dims, |i| {
+            f(real(dtype, values.at(i) + bias.as_ref().map_or(0.0, |bias| reals(bias).broadcast(i))))
+        });
+        opt_case(Attributes::new(), [Some(x), bias], [Expected::absolute(dtype, y, 4.0)])
+    };
+    let tanh: fn(f64) -> f64 = |x| x * sigmoid(2.0 * (2.0 / PI).sqrt() * (x + 0.044_715 * x * x * x));
+    [
+        property("BiasGelu", move |draw| biased(draw, true, |x| x * 0.5 * libm::erfc(-x * FRAC_1_SQRT_2))),
+        property("FastGelu", move |draw| {
+            let has_bias = draw.flag();
+            biased(draw, has_bias, tanh)
+        }),
+        property("QuickGelu", |draw| {
+            let (dtype, dims, alpha) = (draw.dtype(FLOATS), draw.dims(0..=3, 5), draw.pick(&[1.702f32, 1.0, -0.5]));
+            let x = finite(draw, dtype, &dims);
+            let y = reals(&x).map(|x| x * sigmoid(f64::from(alpha) * x));
+            case(Attributes::new().with("alpha", alpha), [x], Expected::absolute(dtype, y, 4.0))
+        }),
+    ]
+    .map(|property| property.domain("com.microsoft"))
 }
 
 fn softplus(x: f64) -> f64 {

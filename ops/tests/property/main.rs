@@ -394,7 +394,9 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("com.microsoft", "Tokenizer", "microsoft/tokenizer.rs, cases of ONNX Runtime's documentation"),
     ("planish", "Elementwise", "planish/tests.rs: a_tree_of_functions_is_its_definition"),
     ("planish", "FusedConv", "planish/tests.rs, against its body"),
+    ("planish", "FusedConvInteger", "passes/src/fuse_conv_integer.rs, against the nodes that it is made of"),
     ("planish", "FusedMatMul", "planish/tests.rs, against its body"),
+    ("planish", "Lookup", "passes/src/fuse_lookup.rs, against the nodes that it is made of"),
 ];
 
 #[test]

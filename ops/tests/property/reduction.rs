@@ -202,6 +202,31 @@ fn cumulations() -> Vec<Property> {
     vec![each("CumSum", 0.0, |a, b| a + b), each("CumProd", 1.0, |a, b| a * b)]
 }
 
+/// The sum of two tensors and a bias, normalized along the last axis; `is_centred` where the mean is subtracted.
+fn skip_norm(draw: &mut Draw<'_>, is_centred: bool) -> Case {
+    let (dtype, dims) = (draw.dtype(FLOATS), draw.full_dims(3..=3, 5));
+    let epsilon = draw.pick(&EPSILONS);
+    let (input, skip) = (draw.numbers(dtype, &dims), draw.numbers(dtype, &dims));
+    let gamma = draw.numbers(dtype, &dims[2..]);
+    let beta = (is_centred && draw.flag()).then(|| draw.numbers(dtype, &dims[2..]));
+    let bias = draw.flag().then(|| draw.numbers(dtype, &dims[2..]));
+    let of = |x: &Option<Tensor>, i: &[usize]| x.as_ref().map_or(0.0, |x| reals(x).broadcast(i));
+    let (a, b) = (reals(&input), reals(&skip));
+    let sum = Array::from_fn(&dims, |i| real(dtype, real(dtype, a.at(i) + b.at(i)) + of(&bias, i)));
+    let normal = normalized(&sum, &[2], |x| match is_centred {
+        true => standard(x, epsilon),
+        false => (0.0, 1.0 / (x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64 + f64::from(epsilon)).sqrt()),
+    });
+    let gammas = reals(&gamma);
+    let y = Array::from_fn(&dims, |i| {
+        let normal = if dtype == DType::F64 { normal.at(i) } else { real(dtype, normal.at(i)) };
+        normal * gammas.broadcast(i) + of(&beta, i)
+    });
+    let betas = is_centred.then_some(beta);
+    let inputs = [Some(input), Some(skip), Some(gamma)].into_iter().chain(betas).chain([bias]);
+    opt_case(Attributes::new().with("epsilon", epsilon), inputs, [Expected::absolute(dtype, y, 40.0)])
+}
+
 /// Mean and variance.
 fn moments(x: &[f64]) -> (f64, f64) {
     let mean = x.iter().sum::<f64>() / x.len() as f64;
@@ -265,6 +290,8 @@ fn normalizations() -> Vec<Property> {
             let attributes = Attributes::new().with("axis", written).with("epsilon", epsilon);
             case(attributes, [x, scale], Expected::absolute(dtype, y, 8.0))
         }),
+        property("SkipLayerNormalization", |draw| skip_norm(draw, true)).domain("com.microsoft"),
+        property("SkipSimplifiedLayerNormalization", |draw| skip_norm(draw, false)).domain("com.microsoft"),
         property("InstanceNormalization", |draw| {
             let (dtype, dims) = (draw.dtype(FLOATS), draw.full_dims(3..=5, 3));
             let epsilon = draw.pick(&EPSILONS);

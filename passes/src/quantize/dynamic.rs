@@ -1,7 +1,9 @@
 //! Products of integers whose left operand is quantized as it comes, each row with a scale of its own:
 //!
-//!     s = max(|x|) / 127 along the last axis,  q = round(x / s)
-//!     y = MatMulInteger(q, w) · s · sw + c
+//! ```text
+//! s = max(|x|) / 127 along the last axis,  q = round(x / s)
+//! y = MatMulInteger(q, w) · s · sw + c
+//! ```
 //!
 //! One scale for a whole tensor, as `DynamicQuantizeLinear` takes it, lets one large row spoil all others.
 

@@ -1,6 +1,8 @@
 //! Layers between `QuantizeLinear` and `DequantizeLinear`, by ranges that were measured:
 //!
-//!     y = Conv(x, w, b)   ⇒   y = D(Q(Conv(D(Q(x)), D(w'), D(b'))))
+//! ```text
+//! y = Conv(x, w, b)   ⇒   y = D(Q(Conv(D(Q(x)), D(w'), D(b'))))
+//! ```
 //!
 //! Activations are `uint8` with one scale a tensor, weights `int8` with one an output channel, biases `int32` of the scale that
 //! sums have. A MatMul or Gemm gives floats unless what follows is quantized too.
