@@ -253,7 +253,7 @@ fn determinant(x: &[Vec<f64>]) -> f64 {
     let without = |column: usize| -> Vec<Vec<f64>> {
         x[1..].iter().map(|row| (0..row.len()).filter(|&c| c != column).map(|c| row[c]).collect()).collect()
     };
-    let term = |c: usize| x[0][c] * determinant(&without(c)) * if c % 2 == 0 { 1.0 } else { -1.0 };
+    let term = |c: usize| x[0][c] * determinant(&without(c)) * if c.is_multiple_of(2) { 1.0 } else { -1.0 };
     if x.is_empty() { 1.0 } else { (0..x.len()).map(term).sum() }
 }
 

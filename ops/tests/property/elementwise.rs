@@ -388,7 +388,7 @@ fn remainders(dtype: DType, x: Array<Vec<f64>>, truncates: bool) -> Expected {
             let (a, b, truncated) = (x[0], x[1], x[0] % x[1]);
             let is_right = match truncated {
                 rest if truncates || rest.is_nan() => got == rest || (got.is_nan() && rest.is_nan()),
-                rest if rest == 0.0 => got == 0.0 && got.is_sign_negative() == b.is_sign_negative(),
+                0.0 => got == 0.0 && got.is_sign_negative() == b.is_sign_negative(),
                 rest if (rest < 0.0) == (b < 0.0) => got == rest,
                 rest => got == real(dtype, rest + b),
             };

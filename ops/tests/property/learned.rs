@@ -87,7 +87,7 @@ fn features() -> Vec<Property> {
                 other => other,
             });
             let attributes = match is_int {
-                true => Attributes::new().with("replaced_value_int64", 1).with("imputed_value_int64s", values.clone()),
+                true => Attributes::new().with("replaced_value_int64", 1).with("imputed_value_int64s", values),
                 false => Attributes::new()
                     .with("replaced_value_float", 1.0f32)
                     .with("imputed_value_floats", values.iter().map(|&v| v as f32).collect::<Vec<f32>>()),
@@ -386,10 +386,10 @@ fn models() -> Vec<Property> {
                 (0..vectors).map(|v| f64::from(weights[v]) * k(i[0], v)).sum::<f64>() + f64::from(rho[0])
             });
             let attributes = Attributes::new()
-                .with("coefficients", weights.clone())
+                .with("coefficients", weights)
                 .with("support_vectors", support.clone())
                 .with("n_supports", vectors as i64)
-                .with("rho", rho.clone())
+                .with("rho", rho)
                 .with("kernel_type", kernel)
                 .with("kernel_params", vec![gamma, shift, degree]);
             case(attributes, [x], Expected::absolute(DType::F32, y, 60.0))

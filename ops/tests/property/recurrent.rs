@@ -235,9 +235,9 @@ fn run(
                 let t = if backwards { length - 1 - step } else { step };
                 let x: Vec<f64> = (0..inputs).map(|k| xs.at(&[t, b, k])).collect();
                 (h, c) = layer.step(d, &x, &h, &c);
-                for i in 0..hidden {
+                for (i, &h) in h.iter().enumerate() {
                     let at = super::array::offset(&y.dims, &[t, d, b, i]);
-                    y.data[at] = h[i];
+                    y.data[at] = h;
                 }
             }
             for i in 0..hidden {

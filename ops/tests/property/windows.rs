@@ -345,8 +345,8 @@ fn conv_transpose(draw: &mut Draw<'_>) -> Case {
         attributes.set("auto_pad", window.auto);
     }
     if window.auto != "NOTSET" || given {
-        for i in 0..rank {
-            let total = full(i, &window) as i64 - lengths[i];
+        for (i, &length) in lengths.iter().enumerate() {
+            let total = full(i, &window) as i64 - length;
             // Where more is asked for than there is, the standard says nothing.
             if total < 0 || (window.auto == "VALID" && given) {
                 return opt_case(attributes, [Some(x), Some(w), b], [Expected::Anything]);
