@@ -91,7 +91,9 @@ impl Model {
             check_runs(&self.graph)?;
             // First, so that values asked for by name are there afterwards.
             choose_outputs(&mut self.graph, options)?;
-            self.optimize_with(&OptimizeOptions { target: Target::Planish, ..OptimizeOptions::default() });
+            // Joined weights are copies that a session would hold beside the file while it loads, and its products gain nothing.
+            let skip = vec!["merge-products".to_owned()];
+            self.optimize_with(&OptimizeOptions { target: Target::Planish, skip, ..OptimizeOptions::default() });
         }
         Session::new(self.graph, options)
     }
