@@ -11,7 +11,7 @@ use super::Start;
 use super::depthwise::copy_spread;
 use super::geometry::ConvGeometry;
 use crate::elementwise::Unary;
-use crate::gemm::{Epilogue, Left, MR, NR, PackedA, PlacedRows, Product, Right, activate, bounds, share};
+use crate::gemm::{Epilogue, Left, MR, NR, PackedA, PlacedRows, Product, Right, activate, bounds, even_step, share};
 use crate::simd::{Kernel, Simd, dispatch_on};
 use crate::{Isa, Threads};
 
@@ -297,9 +297,4 @@ impl Kernel for Store<'_> {
             }
         }
     }
-}
-
-/// The largest step of at most `limit` that cuts `total` into pieces of nearly the same size.
-fn even_step(total: usize, limit: usize) -> usize {
-    total.div_ceil(total.div_ceil(limit.max(1)).max(1)).max(1)
 }

@@ -447,7 +447,7 @@ pub(crate) fn share(total: usize, panel: usize, index: usize, count: usize) -> R
 }
 
 /// The largest step of at most `limit` that cuts `total` into pieces of nearly the same size.
-fn even_step(total: usize, limit: usize) -> usize {
+pub(crate) fn even_step(total: usize, limit: usize) -> usize {
     let pieces = total.div_ceil(limit).max(1);
     total.div_ceil(pieces).max(1)
 }

@@ -23,7 +23,7 @@ pub use matrix::{MatRef, PackedA, PackedB};
 
 use crate::{Isa, Threads};
 
-pub(crate) use drive::{Left, PlacedRows, Product, Right, share, steps};
+pub(crate) use drive::{Left, PlacedRows, Product, Right, even_step, share, steps};
 pub(crate) use epilogue::{activate, bounds};
 pub(crate) use matrix::Panels;
 pub(crate) use tile::{MR, NR};
