@@ -125,9 +125,9 @@ const NEWEST_OPSET: u32 = 28;
 
 /// What makes operators of domain `planish`. Last of all, for no other rule looks into these.
 const FOR_PLANISH: &[Pass] = &[
-    // Before all that looks for constant weights.
+    // First: all others look for constant weights.
     Pass::Rules("widen-weights", &[&widen_weights::RULE]),
-    // First, so that quantization meets the products that it belongs to.
+    // Before products are formed, so that quantization meets those that it belongs to.
     Pass::Rules("push-quantization", &[&push_quantization::DOWN, &push_quantization::UP, &push_quantization::BACK]),
     // Before what opens a Gemm and what makes other nodes of biases and activations.
     Pass::Rules(

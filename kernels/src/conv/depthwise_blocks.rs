@@ -13,6 +13,9 @@ use crate::{Isa, Threads};
 /// Turned input that the second level of cache holds.
 const BAND_LEN: usize = 32 * 1024;
 
+/// Turned input beyond which windows reach so far or rows are so long that turning is no use.
+const LONGEST_BAND: usize = 4 * 1024 * 1024;
+
 /// Vectors of outputs that are summed at once.
 const VECTORS: usize = 8;
 
@@ -74,9 +77,10 @@ impl Band {
 impl DepthwiseBlocks<'_> {
     /// Whether such a convolution is faster this way.
     pub(super) fn pays(geometry: &ConvGeometry) -> bool {
-        // Far-reaching windows would turn more padding than input.
         let reach = |dim: usize| (geometry.kernel[dim] - 1) * geometry.dilations[dim];
-        let is_near = (1..3).all(|dim| reach(dim) <= 2 * geometry.input[dim] + geometry.pads_begin[dim]);
+        let row =
+            (geometry.output[2].saturating_sub(1)).saturating_mul(geometry.strides[2]).saturating_add(reach(2) + 1);
+        let is_near = row.saturating_mul(reach(1) + 1).saturating_mul(MAX_LANES) <= LONGEST_BAND;
         let is_awkward = geometry.strides[2] > 1 || geometry.output[2] < LONG_ROW;
         is_awkward
             && geometry.is_flat()

@@ -21,6 +21,9 @@ const BAND_LEN: usize = 64 * 1024;
 /// Rows of outputs that a thread's share should not fall below: rows above and below are copied too.
 const LEAST_ROWS: usize = 4;
 
+/// Copied input, or sums, beyond which windows reach so far or rows are so long that copying is no use.
+const LONGEST_BAND: usize = 16 * 1024 * 1024;
+
 /// What packing patches costs beside their products, as rows of them.
 const PACKING_ROWS: usize = 30;
 
@@ -50,16 +53,23 @@ impl Direct {
         let reach = [1, 2].map(|dim| (geometry.kernel[dim] - 1) * geometry.dilations[dim]);
         let more_rows = reach[0] / stride_y;
         let row_len = width + reach[1] / stride_x;
-        let can_join = more_rows == 0 && geometry.batch > 1;
-        let wanted = (height * width).next_multiple_of(NR);
-        let computed = if can_join { height * row_len } else { ((height - 1) * row_len + width).next_multiple_of(NR) };
-        let wins = computed * geometry.group_out() <= wanted * (geometry.group_out() + PACKING_ROWS);
-        if !geometry.is_flat() || geometry.group_in() == 0 || !wins {
+        if !geometry.is_flat() || geometry.group_in() == 0 {
             return None;
         }
         let phases = [stride_y.min(reach[0] + 1), stride_x.min(reach[1] + 1)];
         let (group_in, group_out) = (geometry.group_in(), geometry.group_out());
         let copied_row = group_in.checked_mul(phases[0] * phases[1])?.checked_mul(row_len)?;
+        let least_len = copied_row.checked_mul(1 + more_rows)?.max(group_out.checked_mul(row_len)?);
+        if least_len > LONGEST_BAND {
+            return None;
+        }
+        let can_join = more_rows == 0 && geometry.batch > 1;
+        let wanted = (height * width).next_multiple_of(NR);
+        let computed = if can_join { height * row_len } else { ((height - 1) * row_len + width).next_multiple_of(NR) };
+        let wins = computed * geometry.group_out() <= wanted * (geometry.group_out() + PACKING_ROWS);
+        if !wins {
+            return None;
+        }
         let by_input = (BAND_LEN / copied_row).saturating_sub(more_rows);
         let by_output = 2 * BAND_LEN / (group_out * row_len);
         let mut rows = even_step(height, by_input.min(by_output).max(1));

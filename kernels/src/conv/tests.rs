@@ -155,13 +155,15 @@ fn a_window_that_reaches_far_takes_no_more_memory() {
         pads_begin: &[1 << 20; 2],
         pads_end: &[0, 0],
     };
-    let case = Case {
-        geometry: ConvGeometry::new(1, 2, 2, 2, &[3, 3], window).unwrap(),
-        activation: Some(Unary::Relu),
-        has_bias: true,
-        threads: 1,
-    };
-    check_case(&case, false);
+    for (channels, groups) in [(2, 2), (2, 1), (20, 20), (20, 1)] {
+        let case = Case {
+            geometry: ConvGeometry::new(1, channels, channels, groups, &[3, 3], window).unwrap(),
+            activation: Some(Unary::Relu),
+            has_bias: true,
+            threads: 1,
+        };
+        check_case(&case, false);
+    }
 }
 
 #[test]
