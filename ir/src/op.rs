@@ -30,6 +30,17 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Like [`Op::prepare`], where the constant at `input` is the transpose of `matrix`: what can pack it as it lies
+    /// spares memory a copy of it.
+    fn prepare_transposed(
+        &self,
+        _cx: &EvalCx<'_>,
+        _input: usize,
+        _matrix: &Tensor,
+    ) -> Result<Option<Prepared>, OpError> {
+        Ok(None)
+    }
+
     /// Whether equal inputs always give equal outputs. Random operators say no: they are neither folded nor merged.
     fn is_deterministic(&self) -> bool {
         true

@@ -66,8 +66,17 @@ impl Op for MatMul {
     }
 
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let Some(b) = constants.get(1).copied().flatten() else { return Ok(None) };
-        let Some(weights) = pack_right(cx, b, false)? else { return Ok(None) };
+        constants.get(1).copied().flatten().map_or(Ok(None), |b| self.packed(cx, b, false))
+    }
+
+    fn prepare_transposed(&self, cx: &EvalCx<'_>, input: usize, b: &Tensor) -> Result<Option<Prepared>, OpError> {
+        if input == 1 { self.packed(cx, b, true) } else { Ok(None) }
+    }
+}
+
+impl MatMul {
+    fn packed(&self, cx: &EvalCx<'_>, b: &Tensor, is_transposed: bool) -> Result<Option<Prepared>, OpError> {
+        let Some(weights) = pack_right(cx, b, is_transposed)? else { return Ok(None) };
         Ok(Some(Prepared { op: Arc::new(MatMul { weights: Some(weights) }), dropped: vec![1] }))
     }
 }

@@ -1,7 +1,7 @@
 //! A graph as steps in order.
 
 use crate::{RunError, SessionError};
-use planish_ir::{EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
+use planish_ir::{Attribute, Dim, EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
 use planish_ir::{Op, OpError, Outputs, RunBody, ValueId};
 use planish_tensor::{Tensor, Value};
 use smallvec::SmallVec;
@@ -27,6 +27,8 @@ struct Step {
     node: String,
     operator: String,
     op: Arc<dyn Op>,
+    /// Whether it exchanges the axes of a matrix.
+    transposes: bool,
     reads: Reads,
     /// The slot of each output; `None` where nobody reads it.
     writes: SmallVec<[Option<usize>; 2]>,
@@ -112,6 +114,7 @@ impl Plan {
         for read in step_reads.chain(&self.outputs) {
             *readers.entry(read.slot).or_default() += 1;
         }
+        self.pack_transposed(cx, &mut readers)?;
         self.rearrange_constants(cx, &mut readers)?;
         for step in &mut self.steps {
             let constants: SmallVec<[Option<&Tensor>; 4]> =
@@ -126,7 +129,7 @@ impl Plan {
                 let fact = Fact::of_type(Fact::constant(tensor.clone()).ty);
                 Some(Packed { input, fact, num_bytes: tensor.num_bytes() as u64 })
             };
-            step.packed = prepared.dropped.iter().filter_map(packed).collect();
+            step.packed.extend(prepared.dropped.iter().filter_map(packed));
             drop(constants);
             step.op = prepared.op;
             for index in prepared.dropped {
@@ -134,6 +137,41 @@ impl Plan {
                     drop_reader(&mut self.constants, &mut readers, read.slot);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Lets operators pack constants that the graph transposes first as they lie, such as the embedding that a language model
+    /// ends with, too: it is shared with the first step, and a transpose of it would be there a third time. Transposes that
+    /// nobody reads any more are gone.
+    fn pack_transposed(&mut self, cx: &EvalCx<'_>, readers: &mut HashMap<usize, usize>) -> Result<(), SessionError> {
+        let source = |step: &Step| match (step.reads.as_slice(), step.writes.as_slice()) {
+            (&[Some(read)], &[Some(slot)]) if step.transposes => Some((slot, self.constants.get(&read.slot)?.clone())),
+            _ => None,
+        };
+        let transposed: HashMap<usize, Tensor> = self.steps.iter().filter_map(source).collect();
+        for step in &mut self.steps {
+            for input in 0..step.reads.len() {
+                let Some((slot, matrix)) = step.reads[input].and_then(|r| transposed.get_key_value(&r.slot)) else {
+                    continue;
+                };
+                let fail = |source| SessionError::Prepare { node: step.node.clone(), source };
+                let Some(prepared) = step.op.prepare_transposed(cx, input, matrix).map_err(fail)? else { continue };
+                let dims: Vec<Dim> = matrix.shape().iter().rev().map(|&dim| Dim::known(dim as i64)).collect();
+                let fact = Fact::shaped(Some(matrix.dtype()), dims);
+                step.packed.push(Packed { input, fact, num_bytes: matrix.num_bytes() as u64 });
+                step.op = prepared.op;
+                step.reads[input] = None;
+                drop_reader(&mut self.constants, readers, *slot);
+            }
+        }
+        let is_read = |slot: usize| readers.get(&slot).is_some_and(|&count| count > 0);
+        let (kept, gone): (Vec<Step>, Vec<Step>) = std::mem::take(&mut self.steps)
+            .into_iter()
+            .partition(|step| !step.transposes || step.writes.iter().flatten().any(|&slot| is_read(slot)));
+        self.steps = kept;
+        for read in gone.iter().flat_map(|step| step.reads.iter().flatten()) {
+            drop_reader(&mut self.constants, readers, read.slot);
         }
         Ok(())
     }
@@ -227,6 +265,13 @@ impl Plan {
 /// The operators that are computed at load where all that they read is constant.
 const OF_CONSTANTS: &[&str] = &["Cast", "DequantizeLinear", "Mul", "Transpose"];
 
+/// Whether a node exchanges the axes of a matrix.
+fn is_transposition(graph: &Graph, id: NodeId) -> bool {
+    let is_exchange = |perm: &Attribute| *perm == Attribute::Ints(vec![1, 0]);
+    let operator = graph.node(id).operator().filter(|o| o.is("Transpose"));
+    operator.is_some_and(|o| o.attributes.get("perm").is_none_or(is_exchange))
+}
+
 /// Counts one reader of a slot less, and drops the constant there with the last.
 fn drop_reader(constants: &mut HashMap<usize, Tensor>, readers: &mut HashMap<usize, usize>, slot: usize) {
     let count = readers.entry(slot).or_default();
@@ -247,6 +292,7 @@ impl Step {
             node: graph.describe(id),
             operator: operator.full_name(),
             op: op.clone(),
+            transposes: is_transposition(graph, id),
             reads,
             writes,
             packed: Vec::new(),

@@ -6,6 +6,7 @@
 
 use crate::onnx::error::ImportError;
 use crate::onnx::proto::StringStringEntryProto;
+use crate::onnx::wire::Outline;
 use bytes::Bytes;
 use planish_tensor::{DType, Memory, RawTensorMut, Shape, Tensor, map_file};
 use std::collections::HashMap;
@@ -14,11 +15,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// The data files that a model may use: those beneath its folder, or none.
+/// The data files that a model may use: those beneath its folder, or none; and its own, for what was not read of it.
 #[derive(Debug)]
 pub struct ExternalFiles {
     folder: Option<Folder>,
     is_mapped: bool,
+    /// The model's own file, and which payloads are still to be read from it.
+    own: Option<(Outline, File)>,
     opened: Mutex<Opened>,
 }
 
@@ -50,20 +53,36 @@ struct Range {
 impl ExternalFiles {
     /// No data files: a model that uses one is refused. For models that come from memory.
     pub fn none() -> ExternalFiles {
-        ExternalFiles { folder: None, is_mapped: false, opened: Mutex::default() }
+        ExternalFiles { folder: None, is_mapped: false, own: None, opened: Mutex::default() }
     }
 
     /// The data files beneath `folder`.
     pub fn beneath(folder: &Path) -> Result<ExternalFiles, ImportError> {
         let opened = Folder::open(folder)
             .map_err(|e| ImportError::io(format_args!("cannot open the folder {}", folder.display()), e))?;
-        Ok(ExternalFiles { folder: Some(opened), is_mapped: false, opened: Mutex::default() })
+        Ok(ExternalFiles { folder: Some(opened), is_mapped: false, own: None, opened: Mutex::default() })
     }
 
     /// Maps data files into memory instead of reading them. See [`map_file`] for what that demands of the files.
     #[must_use]
     pub fn mapped(self, is_mapped: bool) -> ExternalFiles {
         ExternalFiles { is_mapped, ..self }
+    }
+
+    /// Reads the payloads that `outline` leaves out from `file`, the model's own.
+    #[must_use]
+    pub(crate) fn with_gaps(self, outline: Outline, file: File) -> ExternalFiles {
+        ExternalFiles { own: Some((outline, file)), ..self }
+    }
+
+    /// The tensor of this dtype and shape whose elements are `raw`, a byte field of the model.
+    pub(crate) fn raw(&self, raw: &Bytes, memory: &Memory, dtype: DType, shape: Shape) -> Result<Tensor, ImportError> {
+        let gap = self.own.as_ref().and_then(|(outline, file)| Some((outline.gap(raw)?, file)));
+        let fits = dtype != DType::String && expected_bytes(dtype, &shape) == raw.len();
+        match gap {
+            Some((start, file)) if fits => read_tensor(file, start as u64, memory, dtype, shape),
+            _ => Ok(Tensor::from_bytes(memory, dtype, shape, raw.clone())?),
+        }
     }
 
     /// The tensor of this dtype and shape that `entries` (`TensorProto.external_data`) point to.
@@ -103,7 +122,7 @@ impl ExternalFiles {
 }
 
 impl Opened {
-    /// Reads a range straight into the buffer of a tensor.
+    /// A tensor read from a range.
     fn read(
         &mut self,
         folder: &Folder,
@@ -115,11 +134,7 @@ impl Opened {
         let data = self.file(folder, &range.location)?;
         let expected = expected_bytes(dtype, &shape);
         range.check(data.size, expected)?;
-        let mut tensor = RawTensorMut::uninit(memory, dtype, shape)?;
-        let bytes = tensor.bytes_mut();
-        read_exact_at(&data.file, bytes, range.offset).map_err(|e| ImportError::io("cannot read", e))?;
-        to_native_order(dtype, bytes);
-        Ok(tensor.freeze())
+        read_tensor(&data.file, range.offset, memory, dtype, shape)
     }
 
     /// A tensor over a mapped file; the file is mapped once.
@@ -156,6 +171,15 @@ impl Opened {
             None => Err(ImportError::external("the file is not open")),
         }
     }
+}
+
+/// Reads elements straight into the buffer of a tensor.
+fn read_tensor(file: &File, offset: u64, memory: &Memory, dtype: DType, shape: Shape) -> Result<Tensor, ImportError> {
+    let mut tensor = RawTensorMut::uninit(memory, dtype, shape)?;
+    let bytes = tensor.bytes_mut();
+    read_exact_at(file, bytes, offset).map_err(|e| ImportError::io("cannot read", e))?;
+    to_native_order(dtype, bytes);
+    Ok(tensor.freeze())
 }
 
 fn expected_bytes(dtype: DType, shape: &Shape) -> usize {
@@ -237,13 +261,15 @@ fn to_native_order(dtype: DType, bytes: &mut [u8]) {
     bytes.chunks_exact_mut(part).for_each(<[u8]>::reverse);
 }
 
+/// Fills `bytes` with what `file` holds from `offset` on.
 #[cfg(unix)]
-fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
+/// Fills `bytes` with what `file` holds from `offset` on.
 #[cfg(not(unix))]
-fn read_exact_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(bytes)

@@ -4,9 +4,8 @@ use crate::data::NamedType;
 use crate::onnx::error::ImportError;
 use crate::onnx::proto::ValueInfoProto;
 use crate::onnx::types::type_from_proto;
-use crate::onnx::wire;
+use crate::onnx::wire::{self, Outline};
 use planish_ir::Type;
-use planish_tensor::read_file;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
@@ -15,9 +14,8 @@ use std::path::Path;
 /// constants.
 pub fn read_signature(path: &Path) -> Result<(Vec<NamedType>, Vec<NamedType>), ImportError> {
     let mut file = File::open(path).map_err(|e| ImportError::io(path.display(), e))?;
-    let limit = u64::try_from(wire::MAX_FILE_BYTES).unwrap_or(u64::MAX);
-    let bytes = read_file(&mut file, limit).map_err(|e| ImportError::io(path.display(), e))?;
-    let graph = wire::decode_model(bytes)?.graph.unwrap_or_default();
+    let outline = Outline::read(&mut file).map_err(|e| ImportError::io(path.display(), e))?;
+    let graph = wire::decode_model(outline.bytes)?.graph.unwrap_or_default();
     let given: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let inputs = graph.input.iter().filter(|input| !given.contains(input.name.as_str()));
     let named = |info: &ValueInfoProto| {

@@ -35,7 +35,7 @@ fn read_tensor(proto: &TensorProto, external: &ExternalFiles, memory: &Memory) -
     }
     if let Some(raw) = proto.raw_data.as_ref().filter(|raw| !raw.is_empty()) {
         check_fields(proto, Some("raw_data"))?;
-        return Ok(Tensor::from_bytes(memory, dtype, shape, raw.clone())?);
+        return external.raw(raw, memory, dtype, shape);
     }
     check_fields(proto, Some(typed_field(dtype)))?;
     from_typed_field(proto, memory, dtype, shape)

@@ -16,9 +16,11 @@ use prost::DecodeError;
 
 use crate::onnx::proto::ModelProto;
 
+mod outline;
 mod scan;
 mod schema;
 
+pub use outline::Outline;
 pub use schema::{FieldKind, FieldSchema, MessageSchema, WireMessage};
 
 /// The largest file that is read. Protobuf itself ends here, since lengths are 31-bit in most implementations.

@@ -2,6 +2,7 @@
 
 use crate::Memory;
 use bytes::Bytes;
+use memmap2::{MmapMut, MmapOptions};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fmt;
 use std::ptr::NonNull;
@@ -9,10 +10,16 @@ use std::ptr::NonNull;
 /// Owned buffers start at a cache line, which is also the widest vector register.
 pub(crate) const ALIGN: usize = 64;
 
-/// Memory from the system allocator: aligned to [`ALIGN`], initialised, of a fixed capacity.
+/// Buffers from this size on are mappings of their own: zero without being written, and the system's again once they are
+/// freed, whatever lies around them. Weights go one by one as they are packed; holes in a heap would stay.
+const MAPPED_FROM_BYTES: usize = 128 << 10;
+
+/// Memory of its own: aligned to [`ALIGN`], initialised, of a fixed capacity.
 pub(crate) struct RawBuffer {
     start: NonNull<u8>,
     capacity: usize,
+    /// What `start` points into; `None` where the allocator gave it.
+    mapping: Option<MmapMut>,
 }
 
 // SAFETY: a `RawBuffer` is the only owner of its bytes, as a `Box<[u8]>` is.
@@ -28,10 +35,15 @@ impl RawBuffer {
 
     /// `capacity` zero bytes, or `None` where the system has no such memory. `capacity` is from [`Self::capacity_for`].
     pub(crate) fn zeroed(capacity: usize) -> Option<RawBuffer> {
+        if capacity >= MAPPED_FROM_BYTES {
+            // All of it is going to be written, and pages asked for in one go cost less than one by one.
+            let mut mapping = MmapOptions::new().len(capacity).populate().map_anon().ok()?;
+            return Some(RawBuffer { start: NonNull::new(mapping.as_mut_ptr())?, capacity, mapping: Some(mapping) });
+        }
         let layout = Self::layout(capacity)?;
         // SAFETY: the layout's size is at least one cache line, so not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        Some(RawBuffer { start: NonNull::new(start)?, capacity })
+        Some(RawBuffer { start: NonNull::new(start)?, capacity, mapping: None })
     }
 
     fn layout(capacity: usize) -> Option<Layout> {
@@ -55,8 +67,8 @@ impl RawBuffer {
 
 impl Drop for RawBuffer {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.capacity) {
-            // SAFETY: `start` came from `alloc_zeroed` with this same layout and is freed once, here.
+        if let (None, Some(layout)) = (&self.mapping, Self::layout(self.capacity)) {
+            // SAFETY: without a mapping, `start` came from `alloc_zeroed` with this same layout and is freed once, here.
             unsafe { dealloc(self.start.as_ptr(), layout) }
         }
     }

@@ -170,6 +170,8 @@ impl Dim {
         let is_positive = |difference: Self| difference.at_least().is_some_and(|bound| bound > 0);
         match (a.as_known(), b.as_known()) {
             (Some(a), Some(b)) => a != b,
+            // Most are compared with themselves.
+            _ if a == b => false,
             _ => is_positive(a - b) || is_positive(b - a),
         }
     }

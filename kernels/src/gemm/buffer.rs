@@ -6,28 +6,42 @@ use std::ops::{Deref, DerefMut};
 /// Elements of one cache line: the width that panels of B are padded to.
 pub(crate) const LINE: usize = 16;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
+/// The bytes of one cache line.
+const LINE_BYTES: usize = LINE * size_of::<f32>();
 
 /// A zeroed run of `f32` that begins on a cache line.
-#[derive(Clone, Default)]
+///
+/// The vector is a line longer than the run, which begins somewhere in its first: a vector of lines would be zeroed by hand,
+/// where the system's fresh pages are zero already.
+#[derive(Default)]
 pub(crate) struct AlignedBuffer {
-    lines: Vec<Line>,
+    data: Vec<f32>,
+    start: usize,
+    len: usize,
 }
 
 impl AlignedBuffer {
     /// Zeros, at least `len` of them.
     pub(crate) fn zeroed(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)] }
+        let len = len.next_multiple_of(LINE);
+        let data = vec![0.0; len + LINE];
+        let start = data.as_ptr().align_offset(LINE_BYTES);
+        Self { data, start, len }
     }
 
     /// Makes sure of at least `len` elements; what they hold is left over from earlier use.
     pub(crate) fn grow(&mut self, len: usize) {
-        let lines = len.div_ceil(LINE);
-        if self.lines.len() < lines {
-            self.lines = vec![Line([0.0; LINE]); lines];
+        if self.len < len {
+            *self = AlignedBuffer::zeroed(len);
         }
+    }
+}
+
+impl Clone for AlignedBuffer {
+    fn clone(&self) -> Self {
+        let mut copy = AlignedBuffer::zeroed(self.len);
+        copy.copy_from_slice(self);
+        copy
     }
 }
 
@@ -35,16 +49,13 @@ impl Deref for AlignedBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `Line` is `repr(C)` around `[f32; LINE]` and its size is its alignment, so the vector is that many
-        // initialised `f32` without gaps.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE) }
+        &self.data[self.start..][..self.len]
     }
 }
 
 impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`, and `self` is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * LINE) }
+        &mut self.data[self.start..][..self.len]
     }
 }
 

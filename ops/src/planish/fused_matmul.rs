@@ -60,10 +60,20 @@ impl Op for FusedMatMul {
     }
 
     fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let Some(b) = constants.get(1).copied().flatten().filter(|b| b.dtype() == DType::F32) else { return Ok(None) };
-        let (Some(fused), Some(weights)) = (&self.fused, pack_right(cx, b, false)?) else { return Ok(None) };
-        let (definition, fused) = (self.definition.clone(), Some(fused.clone()));
-        let op = FusedMatMul { definition, fused, weights: Some(Arc::new(weights)) };
+        constants.get(1).copied().flatten().map_or(Ok(None), |b| self.packed(cx, b, false))
+    }
+
+    fn prepare_transposed(&self, cx: &EvalCx<'_>, input: usize, b: &Tensor) -> Result<Option<Prepared>, OpError> {
+        if input == 1 { self.packed(cx, b, true) } else { Ok(None) }
+    }
+}
+
+impl FusedMatMul {
+    fn packed(&self, cx: &EvalCx<'_>, b: &Tensor, is_transposed: bool) -> Result<Option<Prepared>, OpError> {
+        let Some(fused) = self.fused.clone().filter(|_| b.dtype() == DType::F32) else { return Ok(None) };
+        let Some(weights) = pack_right(cx, b, is_transposed)? else { return Ok(None) };
+        let op =
+            FusedMatMul { definition: self.definition.clone(), fused: Some(fused), weights: Some(Arc::new(weights)) };
         Ok(Some(Prepared { op: Arc::new(op), dropped: vec![1] }))
     }
 }

@@ -22,15 +22,16 @@ use crate::onnx::error::ImportError;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use crate::onnx::types::TypeReader;
-use crate::onnx::wire;
+use crate::onnx::wire::{self, Outline};
 use bytes::Bytes;
 use frame::{Frame, Opsets};
 pub(crate) use graph::UNNAMED;
 use planish_ir::{Graph, Registry};
 use planish_ops::StandardRegistry;
-use planish_tensor::{Memory, map_file, read_file};
+use planish_tensor::{Memory, map_file};
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,15 +76,21 @@ impl Default for ImportOptions {
 
 /// Imports the model in a file, with the data files beneath the file's folder.
 pub fn import_file(path: &Path, options: &ImportOptions) -> Result<Model, ImportError> {
-    let read = || {
-        let mut file = File::open(path)?;
-        let limit = u64::try_from(wire::MAX_FILE_BYTES).unwrap_or(u64::MAX);
-        if options.map_files && file.metadata()?.is_file() { map_file(&file) } else { read_file(&mut file, limit) }
-    };
-    let bytes = read().map_err(|e| ImportError::io("cannot read", e).at(path.display()))?;
     let external = ExternalFiles::beneath(path.parent().unwrap_or(Path::new("")))?.mapped(options.map_files);
+    let (bytes, external) =
+        read_model(path, options, external).map_err(|e| ImportError::io("cannot read", e).at(path.display()))?;
     let model = wire::decode_model(bytes).map_err(ImportError::from).and_then(|m| import(m, &external, options));
     model.map_err(|e| e.at(path.display()))
+}
+
+/// The bytes of a model's file; those of large tensors are left to `external` where the file is not mapped.
+fn read_model(path: &Path, options: &ImportOptions, external: ExternalFiles) -> io::Result<(Bytes, ExternalFiles)> {
+    let mut file = File::open(path)?;
+    if options.map_files && file.metadata()?.is_file() {
+        return Ok((map_file(&file)?, external));
+    }
+    let outline = Outline::read(&mut file)?;
+    Ok((outline.bytes.clone(), external.with_gaps(outline, file)))
 }
 
 /// Imports the model in `bytes`, which has no data files.

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{
-    MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, WireError, WireErrorKind, WireMessage, decode,
-    decode_model,
+    MAX_ATTRIBUTES_PER_NODE, MAX_DEPTH, MAX_FILE_BYTES, MAX_NODES, Outline, WireError, WireErrorKind, WireMessage,
+    decode, decode_model,
 };
 use crate::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, OptionalProto, SequenceProto, TensorProto,
@@ -306,4 +306,46 @@ proptest! {
             prop_assert!(error.offset() <= length);
         }
     }
+}
+
+#[test]
+fn an_outline_leaves_out_long_payloads_and_nothing_else() {
+    let payload: Bytes = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    let mut model = small_model();
+    let graph = model.graph.as_mut().expect("it has one");
+    for i in 0..3 {
+        let raw_data = Some(payload.slice(i..payload.len() - 7 * i));
+        graph.initializer.push(TensorProto { name: format!("{i}"), raw_data, ..Default::default() });
+    }
+    let text = AttributeProto { name: "long".into(), s: Some(payload.clone()), ..Default::default() };
+    graph.node[0].attribute.push(text);
+    let bytes = model.encode_to_vec();
+    let path = std::env::temp_dir().join(format!("planish-outline-{}", std::process::id()));
+    let outline = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("it is written");
+        let mut file = std::fs::File::open(&path).expect("it is there");
+        Outline::read(&mut file).expect("it is read")
+    };
+
+    let whole = outline(&bytes);
+    let mut decoded = decode_model(whole.bytes.clone()).expect("it is a model");
+    let mut num_gaps = 0;
+    for tensor in &mut decoded.graph.as_mut().expect("it has one").initializer {
+        let raw = tensor.raw_data.take().expect("it is raw");
+        match whole.gap(&raw) {
+            Some(start) => {
+                num_gaps += 1;
+                tensor.raw_data = Some(Bytes::copy_from_slice(&bytes[start..start + raw.len()]));
+            }
+            None => tensor.raw_data = Some(raw),
+        }
+    }
+    assert_eq!((num_gaps, decoded), (3, model));
+
+    for end in (0..bytes.len()).step_by(997).chain([bytes.len() - 1]) {
+        let cut = &bytes[..end];
+        let error = |bytes: Bytes| decode_model(bytes).err().map(|e| e.to_string());
+        assert_eq!(error(outline(cut).bytes), error(Bytes::copy_from_slice(cut)), "cut at {end}");
+    }
+    std::fs::remove_file(&path).expect("it is there");
 }

@@ -1,0 +1,51 @@
+//! What a session holds once it is loaded.
+
+use planish::{Graph, Model, RunOptions, SessionOptions, Tensor};
+use planish_ops::StandardRegistry;
+
+const ROWS: usize = 96;
+const COLUMNS: usize = 32;
+
+/// A table of embeddings whose transpose is the last product's weight.
+fn tied(product: &str) -> Model {
+    let text = format!(
+        "g (int64[N] ids) => (float[N, {ROWS}] y) <float[{ROWS}, {COLUMNS}] table = {{{}}}, \
+         float[{ROWS}] bias = {{{}}}> {{ x = Gather (table, ids) w = Transpose (table) {product} }}",
+        (0..ROWS * COLUMNS).map(|i| (i * 7 % 13).to_string()).collect::<Vec<_>>().join(", "),
+        (0..ROWS).map(|i| (i % 5).to_string()).collect::<Vec<_>>().join(", "),
+    );
+    let mut graph = Graph::from_text(&text, &StandardRegistry).unwrap();
+    graph.infer().unwrap();
+    Model { graph, ..Model::default() }
+}
+
+#[test]
+fn weights_that_the_graph_transposes_are_packed_as_they_lie() {
+    let ids = Tensor::vector(&[3i64, 95]);
+    let value = |row: usize, column: usize| (((row * COLUMNS + column) * 7) % 13) as f32;
+    let dot = |a: usize, b: usize| (0..COLUMNS).map(|i| value(a, i) * value(b, i)).sum::<f32>();
+    for (product, bias) in [("y = MatMul (x, w)", 0), ("p = MatMul (x, w) y = Add (p, bias)", 1)] {
+        for optimize in [false, true] {
+            let options = SessionOptions { optimize, threads: 1, ..SessionOptions::default() };
+            let session = tied(product).into_session(&options).unwrap();
+            let packed = ROWS * COLUMNS * size_of::<f32>();
+            let peak = session.memory().peak_bytes();
+            assert!((packed..packed + packed / 2).contains(&peak), "{product}, {optimize}: {peak} bytes for {packed}");
+            let feeds = [("ids", ids.clone().into())];
+            let y = session.run(feeds, &RunOptions::default()).unwrap();
+            let expected = [3, 95].into_iter().flat_map(|a| (0..ROWS).map(move |b| (a, b)));
+            let expected: Vec<f32> = expected.map(|(a, b)| dot(a, b) + (bias * (b % 5)) as f32).collect();
+            assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_transpose_that_others_read_too_is_made() {
+    let model = tied("u = MatMul (x, w) v = ReduceMax (w) y = Add (u, v)");
+    let session = model.into_session(&SessionOptions { threads: 1, ..SessionOptions::default() }).unwrap();
+    let feeds = [("ids", Tensor::vector(&[0i64]).into())];
+    let y = session.run(feeds, &RunOptions::default()).unwrap();
+    let first: f32 = (0..COLUMNS).map(|i| ((i * 7 % 13) as f32).powi(2)).sum();
+    assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap()[0], first + 12.0);
+}
