@@ -225,7 +225,7 @@ fn conv_depthwise(
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
-    if DepthwiseBlocks::pays(geometry) {
+    if DepthwiseBlocks::pays(isa, geometry) {
         let each = each.next_multiple_of(MAX_LANES);
         return threads.for_each_chunk_mut(y, each * plane, |task, output| {
             let mut scratch = BAND.take();

@@ -85,10 +85,17 @@ impl Winograd {
         let each = out_channels * in_channels;
         let mut transformed = vec![0.0; PLACES * each];
         for out_channel in 0..out_channels {
-            for in_channel in 0..in_channels {
-                let filter: [f32; 9] = std::array::from_fn(|tap| groups[0].at(out_channel, in_channel * 9 + tap));
-                for (place, value) in transform_filter(&filter).into_iter().enumerate() {
-                    transformed[place * each + out_channel * in_channels + in_channel] = value;
+            for first in (0..in_channels).step_by(LANES) {
+                let lanes = LANES.min(in_channels - first);
+                let mut filters = [[0.0; LANES]; 9];
+                for (tap, filters) in filters.iter_mut().enumerate() {
+                    for (lane, value) in filters[..lanes].iter_mut().enumerate() {
+                        *value = f64::from(groups[0].at(out_channel, (first + lane) * 9 + tap));
+                    }
+                }
+                for (place, values) in transform_filters(&filters).iter().enumerate() {
+                    let to = &mut transformed[place * each + out_channel * in_channels + first..][..lanes];
+                    to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32);
                 }
             }
         }
@@ -97,21 +104,28 @@ impl Winograd {
     }
 }
 
-/// G·g·Gᵀ.
-fn transform_filter(filter: &[f32; 9]) -> [f32; PLACES] {
-    const G: [[f64; 3]; PATCH] = [
-        [1.0 / 4.0, 0.0, 0.0],
-        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-        [0.0, 0.0, 1.0],
-    ];
-    std::array::from_fn(|place| {
-        let (row, column) = (&G[place / PATCH], &G[place % PATCH]);
-        let term = |tap: usize| row[tap / 3] * column[tap % 3] * f64::from(filter[tap]);
-        (0..9).map(term).sum::<f64>() as f32
-    })
+/// Filters that are transformed together.
+const LANES: usize = 8;
+
+/// G·g·Gᵀ of each filter.
+fn transform_filters(filters: &[[f64; LANES]; 9]) -> [[f64; LANES]; PLACES] {
+    let columns: [_; 3] = std::array::from_fn(|x| transform_taps([filters[x], filters[3 + x], filters[6 + x]]));
+    let rows: [_; PATCH] = std::array::from_fn(|y| transform_taps([columns[0][y], columns[1][y], columns[2][y]]));
+    std::array::from_fn(|place| rows[place / PATCH][place % PATCH])
+}
+
+/// G·g.
+fn transform_taps(g: [[f64; LANES]; 3]) -> [[f64; LANES]; PATCH] {
+    const SIXTH: f64 = 1.0 / 6.0;
+    let of = |term: &dyn Fn(f64, f64, f64) -> f64| std::array::from_fn(|i| term(g[0][i], g[1][i], g[2][i]));
+    [
+        of(&|a, _, _| a / 4.0),
+        of(&|a, b, c| (a + b + c) * -SIXTH),
+        of(&|a, b, c| (b - a - c) * SIXTH),
+        of(&|a, b, c| (a / 4.0 + b / 2.0 + c) * SIXTH),
+        of(&|a, b, c| (a / 4.0 - b / 2.0 + c) * SIXTH),
+        of(&|_, _, c| c),
+    ]
 }
 
 /// Rows and columns of tiles in one plane.

@@ -12,6 +12,7 @@ mod pack;
 mod planes;
 mod product;
 mod quantize;
+mod spill;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx2;

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::bytes::AlignedBytes;
 use super::codes::{Code, Quantized, Sign, ZeroPoints};
-use super::tile::{GROUP, MR, NR};
+use super::spill::{Width, narrow};
+use super::tile::{GROUP, Level, MR, NR};
 use crate::Threads;
 use crate::gemm::MatRef;
 
@@ -164,21 +165,12 @@ pub(super) fn interleave(rows: &[[u8; NR]; GROUP], out: &mut [u8; NR * GROUP]) {
     }
 }
 
-/// Whether sums of two neighbouring products of these signed bytes with unsigned ones fit 16 bits: 255 · 128 does, and
-/// only products of one sign add up.
-pub(super) fn is_narrow(panel: &[u8]) -> bool {
-    panel.as_chunks::<2>().0.iter().all(|pair| {
-        let [a, b] = pair.map(|byte| i32::from(byte.cast_signed()));
-        a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128
-    })
-}
-
 /// Columns of a right operand, packed once for many products.
 #[derive(Clone)]
 pub struct PackedB8 {
     pub(super) lines: Lines,
-    /// For each panel whether [`is_narrow`].
-    pub(super) narrow: Vec<bool>,
+    /// For each panel.
+    pub(super) widths: Vec<Width>,
     columns: usize,
     depth: usize,
 }
@@ -189,30 +181,30 @@ impl PackedB8 {
         let (depth, columns) = (b.codes.rows(), b.codes.columns());
         let panel_len = panel_len(NR, depth);
         let panels = columns.div_ceil(NR);
-        let sign = Sign::Signed;
+        let (sign, unit) = (Sign::Signed, Level::current().unit);
         let mut lines = Lines {
             panels: AlignedBytes::zeroed(panels * panel_len),
             zeros: b.zero_points.packed(sign, 0..columns).collect(),
             sums: vec![0; columns],
             sign,
         };
-        let mut narrow = vec![true; panels];
+        let mut widths = vec![Width::Wide; panels];
         if panel_len > 0 {
             let codes = b.codes.transposed();
             let tasks = lines.panels[..panels * panel_len].chunks_mut(PANELS_PER_TASK * panel_len);
-            let tasks = tasks.zip(lines.sums.chunks_mut(PANELS_PER_TASK * NR)).zip(narrow.chunks_mut(PANELS_PER_TASK));
-            threads.for_each_item(tasks.enumerate(), |(task, ((panels, sums), narrow))| {
+            let tasks = tasks.zip(lines.sums.chunks_mut(PANELS_PER_TASK * NR)).zip(widths.chunks_mut(PANELS_PER_TASK));
+            threads.for_each_item(tasks.enumerate(), |(task, ((panels, sums), widths))| {
                 let first = task * PANELS_PER_TASK * NR;
                 for (i, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
                     let start = first + i * NR;
                     let width = NR.min(columns - start);
                     pack_panel::<NR, T>(&codes, start..start + width, sign.flip::<T>(), panel);
                     line_sums::<NR>(panel, sign, &mut sums[i * NR..][..width]);
-                    narrow[i] = is_narrow(panel);
+                    widths[i] = narrow::<NR>(unit, panel);
                 }
             });
         }
-        Self { lines, narrow, columns, depth }
+        Self { lines, widths, columns, depth }
     }
 
     /// The memory that packing `depth` × `columns` takes.
@@ -237,8 +229,8 @@ impl PackedB8 {
 #[derive(Clone)]
 pub(super) struct PackedA8 {
     pub(super) lines: Lines,
-    /// For each panel whether [`is_narrow`].
-    pub(super) narrow: Vec<bool>,
+    /// For each panel.
+    pub(super) widths: Vec<Width>,
     rows: usize,
     groups: usize,
 }
@@ -252,7 +244,7 @@ impl PackedA8 {
         zeros: ZeroPoints<'_, T>,
         code: impl Fn(usize, usize, usize) -> Option<T>,
     ) -> Self {
-        let sign = Sign::Signed;
+        let (sign, unit) = (Sign::Signed, Level::current().unit);
         let panel_len = MR * GROUP * groups;
         let panels = rows.div_ceil(MR);
         let mut lines = Lines {
@@ -261,8 +253,8 @@ impl PackedA8 {
             sums: vec![0; rows],
             sign,
         };
-        let mut narrow = vec![true; panels];
-        for (i, narrow) in narrow.iter_mut().enumerate().filter(|_| panel_len > 0) {
+        let mut widths = vec![Width::Wide; panels];
+        for (i, width) in widths.iter_mut().enumerate().filter(|_| panel_len > 0) {
             let panel = &mut lines.panels[i * panel_len..][..panel_len];
             for (at, byte) in panel.iter_mut().enumerate() {
                 let row = i * MR + at / GROUP % MR;
@@ -270,11 +262,11 @@ impl PackedA8 {
                     *byte = code.bits() ^ sign.flip::<T>();
                 }
             }
-            let width = MR.min(rows - i * MR);
-            line_sums::<MR>(panel, sign, &mut lines.sums[i * MR..][..width]);
-            *narrow = is_narrow(panel);
+            let count = MR.min(rows - i * MR);
+            line_sums::<MR>(panel, sign, &mut lines.sums[i * MR..][..count]);
+            *width = narrow::<MR>(unit, panel);
         }
-        Self { lines, narrow, rows, groups }
+        Self { lines, widths, rows, groups }
     }
 
     /// The memory that packing `rows` of `groups` takes.

@@ -9,10 +9,11 @@ use super::codes::{Code, Quantized, Sign};
 use super::finish::Finish;
 use super::pack::{Lines, PackedA8, PackedB8, panel_len};
 use super::planes::Planes;
+use super::spill::{OfLeft, OfRight, Width};
 use super::tile::{COLUMNS, GROUP, Level, MR, NR, Ones, RIGHT_STEP, Runs, Sums, Tile};
-use crate::Threads;
 use crate::gemm::{share, steps};
 use crate::simd::{Kernel, Simd, dispatch_on};
+use crate::{Isa, Threads};
 
 /// Bytes of a block of the left operand that is packed as it is needed.
 const BLOCK_A_LEN: usize = 128 * 1024;
@@ -149,7 +150,7 @@ struct Rows<'a> {
     zeros: &'a [i32],
     sums: &'a [i32],
     /// Empty where codes are not known before.
-    narrow: &'a [bool],
+    widths: &'a [Width],
 }
 
 /// Panels of the right operand, from the first column of a block on.
@@ -158,7 +159,7 @@ struct Columns<'a> {
     runs: Runs<'a>,
     zeros: Zeros<'a>,
     sums: &'a [i32],
-    narrow: &'a [bool],
+    widths: &'a [Width],
 }
 
 #[derive(Clone, Copy)]
@@ -247,7 +248,7 @@ impl<F: Finish> Product8<'_, F> {
                     panels: &filters.lines.panels[rows.start / MR * panel_a..],
                     zeros: &filters.lines.zeros[rows.clone()],
                     sums: &filters.lines.sums[rows.clone()],
-                    narrow: &filters.narrow[rows.start / MR..],
+                    widths: &filters.widths[rows.start / MR..],
                 };
                 let runs = planes.runs();
                 let bytes = planes.bytes_from(columns.start);
@@ -256,7 +257,7 @@ impl<F: Finish> Product8<'_, F> {
                     sums = self.plane_sums(level, bytes, runs, columns.len());
                 }
                 let zeros = Zeros::All(planes.zero());
-                let right = Columns { panels: bytes, runs, zeros, sums: &sums, narrow: &[] };
+                let right = Columns { panels: bytes, runs, zeros, sums: &sums, widths: &[] };
                 // SAFETY: the caller answers for the rectangle.
                 unsafe { self.block(level, &left, &right, rows, columns, output) };
             }
@@ -284,7 +285,7 @@ impl<F: Finish> Product8<'_, F> {
                                 Zeros::All(0)
                             },
                             sums: &b.lines.sums[columns.clone()],
-                            narrow: &b.narrow[columns.start / NR..],
+                            widths: &b.widths[columns.start / NR..],
                         },
                         Rhs8::U8(b) => fresh(level, scratch_b, &b, columns.clone(), with_sums, runs),
                         Rhs8::I8(b) => fresh(level, scratch_b, &b, columns.clone(), with_sums, runs),
@@ -307,7 +308,7 @@ impl<F: Finish> Product8<'_, F> {
                             panels: &scratch_a.panels,
                             zeros: &scratch_a.zeros,
                             sums: &scratch_a.sums,
-                            narrow: &[],
+                            widths: &[],
                         };
                         // SAFETY: the caller answers for the rectangle, of which this is a block.
                         unsafe { self.block(level, &left, &right, rows, columns.clone(), output) };
@@ -353,14 +354,17 @@ impl<F: Finish> Product8<'_, F> {
             let panels = width.div_ceil(NR);
             let first = j * COLUMNS / NR;
             let b = &right.panels[first * right.runs.panel_step..];
-            let is_right_narrow = right.narrow.get(first..first + panels).is_some_and(|all| all.iter().all(|&is| is));
+            let widths = right.widths.get(first..first + panels).unwrap_or(&[]);
+            let is_right_narrow = !widths.is_empty() && widths.iter().all(Width::is_narrow);
             for (i, row) in rows.clone().step_by(MR).enumerate() {
                 let height = MR.min(rows.end - row);
                 let a = &left.panels[i * panel_a..][..panel_a];
-                let is_narrow = is_right_narrow || left.narrow.get(i).is_some_and(|&is| is);
+                let of_rows = left.widths.get(i);
+                let is_narrow = is_right_narrow || of_rows.is_some_and(Width::is_narrow);
                 let tile = Tile::new([height, panels], a, b, right.runs, is_narrow);
                 // SAFETY: a level is made of what the CPU has.
                 unsafe { kernel(&tile, &mut sums) };
+                add_spills(level.isa, &tile, of_rows, widths, &mut sums);
                 let store = Store {
                     product: self,
                     isa: level.isa,
@@ -383,6 +387,20 @@ impl<F: Finish> Product8<'_, F> {
     }
 }
 
+/// Adds what was taken off the codes of a tile's panels.
+fn add_spills(isa: Isa, tile: &Tile<'_>, left: Option<&Width>, right: &[Width], sums: &mut Sums) {
+    if let Some(spills) = left.map(Width::spills).filter(|spills| !spills.is_empty()) {
+        let (right, runs, panels) = (tile.b(), tile.runs(), tile.panels());
+        dispatch_on(isa, OfLeft { spills, right, runs, panels, sums: &mut *sums });
+    }
+    for (panel, width) in right.iter().enumerate() {
+        let (spills, left, rows) = (width.spills(), tile.a(), tile.rows());
+        if !spills.is_empty() {
+            dispatch_on(isa, OfRight { spills, left, panel, rows, sums: &mut *sums });
+        }
+    }
+}
+
 /// Whether a left operand packed in this way has other zero points than zero.
 fn has_zeros<T: Code>(operand: &Quantized<'_, T>, sign: Sign) -> bool {
     operand.zero_points.packed(sign, 0..operand.codes.rows()).any(|zero| zero != 0)
@@ -401,7 +419,7 @@ fn fresh<'a, T: Code>(
     let (codes, zero_points) = (b.codes.transposed(), b.zero_points);
     dispatch_on(level.isa, Repack::<NR, T> { lines: &mut *lines, codes, zero_points, range: columns, with_sums });
     let zeros = if lines.has_zeros() { Zeros::Each(&lines.zeros) } else { Zeros::All(0) };
-    Columns { panels: &lines.panels, runs, zeros, sums: &lines.sums, narrow: &[] }
+    Columns { panels: &lines.panels, runs, zeros, sums: &lines.sums, widths: &[] }
 }
 
 /// [`Lines::repack`], compiled for each instruction set.
@@ -425,7 +443,7 @@ impl<const WIDTH: usize, T: Code> Kernel for Repack<'_, '_, WIDTH, T> {
 /// Takes what zero points add off the sums of a tile and stores what they become.
 struct Store<'a, 'p, F: Finish> {
     product: &'a Product8<'p, F>,
-    isa: crate::Isa,
+    isa: Isa,
     rows: Range<usize>,
     columns: Range<usize>,
     /// Zeros and sums of the tile's rows.

@@ -197,7 +197,7 @@ fn codes_that_may_be_added_in_16_bits_are_told_from_those_that_may_not() {
         let b = [codes; 32].concat();
         let b = Quantized::right(MatRef::row_major(&b, 16, 8).transposed(), ZeroPoints::All(0));
         let packed = PackedB8::pack(b, &Threads::single());
-        assert!(packed.narrow.iter().all(|&narrow| narrow == is_narrow), "{codes:?}");
+        assert!(packed.widths.iter().all(|width| width.is_narrow() == is_narrow), "{codes:?}");
         let a = self::codes::<u8>(&seed, 5 * 8, 0).into_iter().map(|code| code | 0xf0).collect::<Vec<_>>();
         let a = Quantized::left(MatRef::row_major(&a, 5, 8), ZeroPoints::All(3));
         let mut expected = vec![0; 5 * 16];
@@ -207,6 +207,43 @@ fn codes_that_may_be_added_in_16_bits_are_told_from_those_that_may_not() {
             gemm_int8_with(level, &Threads::single(), a.into(), (&packed).into(), Sums32, &mut found, 16);
             assert_eq!(found, expected, "{level:?}");
         }
+    }
+}
+
+#[test]
+fn the_few_codes_that_are_too_large_for_16_bits_are_added_apart() {
+    let (m, k, n) = (11, 200, 37);
+    let seed: Vec<u8> = (0..47).map(|i| (i * 89) as u8).collect();
+    let a = codes::<u8>(&seed, m * k, 0);
+    let rare = |i: usize| i % 67 < 2;
+    let extreme = |i: usize| [127, 127, -128, -128, 100, -128][(i / 67 * 2 + i % 67) % 6];
+    let weights: Vec<i8> = (0..n * k).map(|i| if rare(i) { extreme(i) } else { (i * 29 % 120) as i8 - 60 }).collect();
+
+    let b = Quantized::right(MatRef::row_major(&weights, n, k).transposed(), ZeroPoints::All(-7));
+    let packed = PackedB8::pack(b, &Threads::single());
+    if Level::current().unit.adds_in_pairs() {
+        assert!(packed.widths.iter().all(|width| !width.spills().is_empty()), "{:?}", packed.widths);
+    }
+    let left = Quantized::left(MatRef::row_major(&a, m, k), ZeroPoints::All(3));
+    let mut expected = vec![0; m * n];
+    gemm_int8_scalar(left, b, &mut expected, n);
+    for level in Level::all() {
+        let mut found = vec![0; m * n];
+        gemm_int8_with(level, &Threads::single(), left.into(), (&packed).into(), Sums32, &mut found, n);
+        assert_eq!(found, expected, "{level:?}");
+    }
+
+    let window =
+        Window { kernel: &[1, 5], strides: &[1, 1], dilations: &[1, 1], pads_begin: &[0, 2], pads_end: &[0, 2] };
+    let geometry = ConvGeometry::new(1, k / 5, n, 1, &[3, 18], window).unwrap();
+    let x = codes::<u8>(&seed, geometry.input_len(), 5);
+    let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(2), &Threads::single());
+    let mut expected = vec![0; geometry.output_len()];
+    conv_int8_scalar(&geometry, &x, 9, &weights, ZeroPoints::All(2), &mut expected);
+    for level in Level::all() {
+        let mut found = vec![0; geometry.output_len()];
+        conv_int8_with(level, &Threads::single(), &geometry, Image::U8(&x, 9), &packed, |_| Sums32, &mut found);
+        assert_eq!(found, expected, "{level:?}");
     }
 }
 

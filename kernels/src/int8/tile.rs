@@ -165,6 +165,14 @@ impl Unit {
         }
     }
 
+    /// Whether it adds the products of narrow codes in pairs of 16 bits, and is faster for it.
+    pub(crate) fn adds_in_pairs(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Unit::Avx2;
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
     /// The tile with signed bytes on the left and unsigned ones on the right, or the other way round.
     pub(crate) fn kernel(self, is_left_signed: bool) -> TileKernel {
         #[cfg(target_arch = "x86_64")]
@@ -231,7 +239,6 @@ impl Ones {
 }
 
 /// Reads of a tile that its construction has checked, for the bodies with raw loads.
-#[cfg(target_arch = "x86_64")]
 impl<'a> Tile<'a> {
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -253,6 +260,7 @@ impl<'a> Tile<'a> {
         self.runs
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn is_narrow(&self) -> bool {
         self.is_narrow
     }

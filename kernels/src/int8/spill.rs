@@ -1,0 +1,150 @@
+//! What a panel's codes lose so that they become narrow.
+//!
+//! Where bytes are multiplied and added in pairs of 16 bits, two neighbouring weights must not be large both. Of most trained
+//! weights few are: what is too much of them is taken off their codes, multiplied on its own and added to the sums of the
+//! tile.
+
+use super::tile::{GROUP, LEFT_STEP, MR, NR, RIGHT_STEP, Runs, Sums, Unit};
+use crate::simd::{Kernel, Simd};
+
+/// The largest sum of two neighbours that 255 may multiply in 16 bits.
+const MOST_OF_PAIR: i32 = 128;
+
+/// What was taken off one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spill {
+    group: u32,
+    /// The code's line in its panel, and its place in the group.
+    line: u8,
+    place: u8,
+    excess: i16,
+}
+
+/// How the products of a panel's codes may be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// In pairs of 16 bits; what was taken off the codes comes on top.
+    Narrow(Vec<Spill>),
+    /// In 32 bits alone.
+    Wide,
+}
+
+impl Width {
+    pub(super) fn is_narrow(&self) -> bool {
+        matches!(self, Width::Narrow(_))
+    }
+
+    pub(super) fn spills(&self) -> &[Spill] {
+        match self {
+            Width::Narrow(spills) => spills,
+            Width::Wide => &[],
+        }
+    }
+}
+
+/// The largest part of a right panel's codes that may spill, as one in so many: each costs a tile some ten instructions.
+const RIGHT_SHARE: usize = 32;
+
+/// The same for a left panel, where a spill is added to whole vectors.
+const LEFT_SHARE: usize = 24;
+
+/// Makes the signed codes of a panel narrow, if the unit gains by it and few of them spill.
+pub(super) fn narrow<const WIDTH: usize>(unit: Unit, panel: &mut [u8]) -> Width {
+    let share = if WIDTH == NR { RIGHT_SHARE } else { LEFT_SHARE };
+    let most = if unit.adds_in_pairs() { panel.len() / share } else { 0 };
+    let pairs = || panel.as_chunks::<2>().0.iter().map(|pair| excess(pair.map(u8::cast_signed)));
+    let count = pairs().filter(|&excess| excess != 0).count();
+    if count > most {
+        return Width::Wide;
+    }
+    let mut spills = Vec::with_capacity(count);
+    for (i, pair) in panel.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let codes = pair.map(|byte| i32::from(byte.cast_signed()));
+        let excess = excess(pair.map(u8::cast_signed));
+        if excess != 0 {
+            let second = usize::from((codes[1] > codes[0]) == (excess > 0));
+            pair[second] = ((codes[second] - excess) as i8).cast_unsigned();
+            let at = 2 * i + second;
+            spills.push(Spill {
+                group: (at / (WIDTH * GROUP)) as u32,
+                line: (at / GROUP % WIDTH) as u8,
+                place: (at % GROUP) as u8,
+                excess: excess as i16,
+            });
+        }
+    }
+    Width::Narrow(spills)
+}
+
+/// What two neighbours are too large by; only products of one sign add up.
+fn excess([a, b]: [i8; 2]) -> i32 {
+    let [a, b] = [i32::from(a), i32::from(b)];
+    let most = a.max(0) + b.max(0);
+    let least = a.min(0) + b.min(0);
+    (most - MOST_OF_PAIR).max(0) + (least + MOST_OF_PAIR).min(0)
+}
+
+/// Adds what the columns of a right panel spilled to the sums of a tile.
+pub(super) struct OfRight<'a> {
+    pub(super) spills: &'a [Spill],
+    /// `[groups][MR][4]`, unsigned.
+    pub(super) left: &'a [u8],
+    /// The panel of the tile.
+    pub(super) panel: usize,
+    pub(super) rows: usize,
+    pub(super) sums: &'a mut Sums,
+}
+
+impl Kernel for OfRight<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let mut columns = [[0i32; MR]; NR];
+        let groups = self.left.as_chunks::<LEFT_STEP>().0;
+        for spill in self.spills {
+            let (rows, shift) = (groups[spill.group as usize].as_chunks::<GROUP>().0, 8 * u32::from(spill.place));
+            let column = &mut columns[usize::from(spill.line) % NR];
+            for i in 0..MR {
+                let code = u32::from_le_bytes(rows[i]) >> shift & 0xff;
+                column[i] = column[i].wrapping_add(code.cast_signed() * i32::from(spill.excess));
+            }
+        }
+        for (i, sums) in self.sums.iter_mut().enumerate().take(self.rows) {
+            for (sum, column) in sums[self.panel * NR..][..NR].iter_mut().zip(&columns) {
+                *sum = sum.wrapping_add(column[i]);
+            }
+        }
+    }
+}
+
+/// Adds what the rows of a left panel spilled to the sums of a tile.
+pub(super) struct OfLeft<'a> {
+    pub(super) spills: &'a [Spill],
+    /// Groups of `[NR][4]`, unsigned.
+    pub(super) right: &'a [u8],
+    pub(super) runs: Runs<'a>,
+    pub(super) panels: usize,
+    pub(super) sums: &'a mut Sums,
+}
+
+impl Kernel for OfLeft<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { runs, .. } = self;
+        for spill in self.spills {
+            let (group, shift) = (spill.group as usize, 8 * u32::from(spill.place));
+            let start = runs.starts[group / runs.groups] + group % runs.groups * runs.step;
+            let sums = self.sums[usize::from(spill.line)].as_chunks_mut::<NR>().0;
+            for (panel, sums) in sums.iter_mut().enumerate().take(self.panels) {
+                let columns = self.right[start + panel * runs.panel_step..][..RIGHT_STEP].as_chunks::<GROUP>().0;
+                for j in 0..NR {
+                    let code = u32::from_le_bytes(columns[j]) >> shift & 0xff;
+                    sums[j] = sums[j].wrapping_add(code.cast_signed() * i32::from(spill.excess));
+                }
+            }
+        }
+    }
+}
