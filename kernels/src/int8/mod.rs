@@ -6,6 +6,7 @@
 
 mod bytes;
 mod codes;
+mod column;
 mod conv;
 mod finish;
 mod pack;

@@ -225,6 +225,20 @@ impl PackedB8 {
     }
 }
 
+impl PackedB8 {
+    /// What the codes of the first column stand for.
+    pub(super) fn differences(&self) -> Vec<i16> {
+        let Self { lines, widths, depth, .. } = self;
+        let zero = lines.zeros[0] as i16;
+        let code = |k: usize| i16::from(lines.panels[k / GROUP * NR * GROUP + k % GROUP].cast_signed()) - zero;
+        let mut differences: Vec<i16> = (0..*depth).map(code).collect();
+        for spill in widths.iter().take(1).flat_map(Width::spills) {
+            spill.add_to_first_line(&mut differences);
+        }
+        differences
+    }
+}
+
 /// Rows of a left operand, packed once for many products.
 #[derive(Clone)]
 pub(super) struct PackedA8 {

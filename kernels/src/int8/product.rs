@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::codes::{Code, Quantized, Sign};
+use super::column;
 use super::finish::Finish;
 use super::pack::{Lines, PackedA8, PackedB8, panel_len};
 use super::planes::Planes;
@@ -177,6 +178,9 @@ impl<F: Finish> Product8<'_, F> {
         self.check(y.len(), row_stride);
         if self.rows == 0 || self.columns == 0 {
             return;
+        }
+        if let (Operands::Matrices(left, right), 1) = (&self.operands, self.columns) {
+            return column::product(level, threads, *left, &column::differences(right), &self.finish, y, row_stride);
         }
         let output = Output { start: y.as_mut_ptr(), row_stride };
         let output = &output;

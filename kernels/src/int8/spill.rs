@@ -20,6 +20,15 @@ pub(super) struct Spill {
     excess: i16,
 }
 
+impl Spill {
+    /// Puts it back, if it is of a panel's first line, which `codes` are.
+    pub(super) fn add_to_first_line(self, codes: &mut [i16]) {
+        if self.line == 0 {
+            codes[self.group as usize * GROUP + usize::from(self.place)] += self.excess;
+        }
+    }
+}
+
 /// How the products of a panel's codes may be added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Width {
