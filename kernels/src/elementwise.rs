@@ -2,7 +2,7 @@
 //!
 //! Broadcasting is the caller's: an operand here is as long as the output, or one value.
 
-use crate::simd::{Kernel, Operand, Simd, dispatch_on, map, zip};
+use crate::simd::{Kernel, Operand, Pair, Simd, dispatch_on, map, zip};
 use crate::{Isa, vecmath};
 
 /// A function of one value. The names and parameters are those of the ONNX operators where there is one.
@@ -200,6 +200,13 @@ impl Kernel for UnaryKernel<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        if Pair::<S>::FITS { self.run_each(Pair::of(s)) } else { self.run_each(s) }
+    }
+}
+
+impl UnaryKernel<'_> {
+    #[inline(always)]
+    fn run_each<S: Simd>(self, s: S) {
         let UnaryKernel { op, x, y } = self;
         /// `y[i] = body(x[i])`.
         macro_rules! each {

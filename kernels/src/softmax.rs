@@ -4,7 +4,7 @@
 
 use crate::Isa;
 use crate::rounding::Rounding;
-use crate::simd::{Kernel, Operand, Simd, dispatch_on, map, reduce};
+use crate::simd::{Kernel, Operand, Pair, Simd, dispatch_on, map, reduce};
 use crate::vecmath;
 
 /// `y[i] = e^(x[i] - max x) / Σ e^(x[j] - max x)`, each run of `row` values by itself, within
@@ -76,14 +76,8 @@ impl Kernel for Rows<'_> {
 
 #[inline(always)]
 fn softmax_row<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32]) {
-    let max = s.splat(max_of(s, x.values(y)));
-    map(
-        s,
-        x,
-        y,
-        #[inline(always)]
-        |v| vecmath::exp_nonpositive(s, s.sub(v, max)),
-    );
+    let max = max_of(s, x.values(y));
+    exp_below(s, x, y, max);
     let add = |a, b| s.add(a, b);
     let sum = s.reduce_add(reduce(s, y, 0.0, 0.0, add, add));
     let scale = s.splat(1.0 / sum);
@@ -93,6 +87,24 @@ fn softmax_row<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32]) {
         y,
         #[inline(always)]
         |v| s.mul(v, scale),
+    );
+}
+
+/// `y[i] = e^(x[i] - max)`, where no `x[i]` is above `max`.
+#[inline(always)]
+pub(crate) fn exp_below<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32], max: f32) {
+    if Pair::<S>::FITS { exp_below_each(Pair::of(s), x, y, max) } else { exp_below_each(s, x, y, max) }
+}
+
+#[inline(always)]
+fn exp_below_each<S: Simd>(s: S, x: Operand<'_>, y: &mut [f32], max: f32) {
+    let max = s.splat(max);
+    map(
+        s,
+        x,
+        y,
+        #[inline(always)]
+        |v| vecmath::exp_nonpositive(s, s.sub(v, max)),
     );
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{Attention, BiasRows, Layout, Order, Stage};
 use crate::gemm::{Epilogue, MR, MatRef, PackedB, Rhs, gemm};
 use crate::simd::{Kernel, Operand, Simd, dispatch, map, reduce, zip};
+use crate::softmax::exp_below;
 use crate::softmax::softmax_rounded;
 use crate::{Threads, vecmath};
 
@@ -468,14 +469,7 @@ impl Kernel for Softmax<'_> {
         if greatest == f32::NEG_INFINITY && !row.iter().any(|x| x.is_nan()) {
             return row.fill(0.0);
         }
-        let max = s.splat(greatest);
-        map(
-            s,
-            Operand::Output,
-            row,
-            #[inline(always)]
-            |x| vecmath::exp_nonpositive(s, s.sub(x, max)),
-        );
+        exp_below(s, Operand::Output, row, greatest);
         let add = |a, b| s.add(a, b);
         let sum = s.reduce_add(reduce(s, row, 0.0, 0.0, add, add)) + sink.map_or(0.0, |sink| (sink - greatest).exp());
         let factor = s.splat(1.0 / sum);

@@ -14,9 +14,11 @@ mod avx512;
 mod each;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pair;
 mod scalar;
 
 pub use each::{Operand, map, reduce, zip, zip3};
+pub(crate) use pair::Pair;
 pub use scalar::Scalar;
 
 #[cfg(target_arch = "x86_64")]
