@@ -417,6 +417,9 @@ unsafe fn tiles(
             for column in near.clone().step_by(kernel.columns) {
                 let column_panel = (column - columns.start) / NR;
                 let tile_columns = kernel.columns.min(near.end - column);
+                let b = right.start.wrapping_add(column_panel * right.panel_stride);
+                // The first rows fetch the panels from memory, the others find them near.
+                let ahead = if row_panel == 0 { right.panel_stride } else { 0 };
                 let tile = Tile {
                     rows: tile_rows,
                     columns: tile_columns,
@@ -424,7 +427,8 @@ unsafe fn tiles(
                     a: left.start.wrapping_add(row_panel * left.panel_stride),
                     a_row_stride: left.row_stride,
                     a_depth_stride: left.depth_stride,
-                    b: right.start.wrapping_add(column_panel * right.panel_stride),
+                    b,
+                    b_next: b.wrapping_add(ahead),
                     b_panel_stride: right.panel_stride,
                     b_rows: right.rows,
                     b_is_padded: right.is_padded,

@@ -27,6 +27,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) b_panel_stride: usize,
     pub(crate) b_rows: BRows<'a>,
     pub(crate) b_is_padded: bool,
+    /// The panel of B that comes next, which a kernel may ask for while it computes; it is never read.
+    pub(crate) b_next: *const f32,
     pub(crate) c: *mut f32,
     pub(crate) c_row_stride: usize,
     pub(crate) store: Store<'a>,

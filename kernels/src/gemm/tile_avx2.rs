@@ -87,7 +87,7 @@ unsafe fn tile_of_height<const VECTORS: usize, const MASKED: bool>(
 #[target_feature(enable = "avx2,fma")]
 unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
     let mut sums = [[_mm256_setzero_ps(); VECTORS]; MR];
-    let (mut a, mut b) = (tile.a, tile.b);
+    let (mut a, mut b, mut next) = (tile.a, tile.b, tile.b_next);
     for _ in 0..tile.depth {
         // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and at least
         // `VECTORS` vectors wide.
@@ -101,6 +101,8 @@ unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
             }
             a = a.add(MR);
             b = b.add(stride);
+            _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            next = next.wrapping_add(stride);
         }
     }
     // SAFETY: the caller's promise is passed on.

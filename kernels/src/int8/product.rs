@@ -190,8 +190,7 @@ impl<F: Finish> Product8<'_, F> {
         let tasks = threads.split(row_panels.saturating_mul(column_panels), panel_ns);
         // Few rows are a matter of reading the right operand, of which each thread had better read the same part each time.
         let tasks = if row_panels == 1 { tasks.min(threads.count()) } else { tasks };
-        let column_tasks = tasks.min(column_panels);
-        let row_tasks = tasks.div_ceil(column_tasks).min(row_panels);
+        let (row_tasks, column_tasks) = self.grid(tasks, row_panels, column_panels);
         threads.for_each(row_tasks * column_tasks, &|task| {
             let rows = share(self.rows, MR, task / column_tasks, row_tasks);
             let columns = share(self.columns, COLUMNS, task % column_tasks, column_tasks);
@@ -200,6 +199,22 @@ impl<F: Finish> Product8<'_, F> {
             unsafe { self.rectangle(level, rows, columns, *output, &mut scratch) };
             SCRATCH.set(scratch);
         });
+    }
+
+    /// Into how many shares rows and columns are cut, so that least is packed more than once.
+    fn grid(&self, tasks: usize, row_panels: usize, column_panels: usize) -> (usize, usize) {
+        let [rows, columns] = match self.operands {
+            Operands::Filters(..) => [0, 0],
+            Operands::Matrices(_, Rhs8::Packed(_)) => [self.rows, 0],
+            Operands::Matrices(..) => [self.rows, self.columns],
+        };
+        (1..=tasks)
+            .map(|row_tasks| (row_tasks, tasks.div_ceil(row_tasks)))
+            .filter(|&(row_tasks, column_tasks)| row_tasks <= row_panels && column_tasks <= column_panels)
+            .min_by_key(|&(row_tasks, column_tasks)| {
+                (rows * column_tasks + columns * row_tasks, row_tasks * column_tasks)
+            })
+            .unwrap_or((1, 1))
     }
 
     fn check(&self, len: usize, row_stride: usize) {
