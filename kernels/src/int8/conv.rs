@@ -146,9 +146,14 @@ impl PackedConv8 {
             let groups = (0..geometry.groups()).map(|group| {
                 let rows = group * group_out..(group + 1) * group_out;
                 let weights = &weights[rows.start * depth..rows.end * depth];
-                PackedA8::pack(group_out, taps * blocks, zero_points.range(rows), |row, index, place| {
-                    let (tap, channel) = (index / blocks, index % blocks * GROUP + place);
-                    (channel < group_in).then(|| weights[row * depth + channel * taps + tap])
+                PackedA8::pack(group_out, taps * blocks, zero_points.range(rows), |index| {
+                    let (tap, first) = (index / blocks, index % blocks * GROUP);
+                    move |row| {
+                        let weights = &weights[row * depth + first * taps + tap..];
+                        std::array::from_fn(|place| {
+                            (first + place < group_in).then(|| weights.get(place * taps).copied()).flatten()
+                        })
+                    }
                 })
             });
             Weights::Product(groups.collect())

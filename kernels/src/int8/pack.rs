@@ -250,13 +250,12 @@ pub(super) struct PackedA8 {
 }
 
 impl PackedA8 {
-    /// Packs rows of `groups` groups of codes; the code of a row at a group's place is `code(row, group, place)`, and absent
-    /// where there is none.
-    pub(super) fn pack<T: Code>(
+    /// Packs rows of `groups` groups of codes; those of a row in a group are `codes(group)(row)`, absent where there are none.
+    pub(super) fn pack<T: Code, R: Fn(usize) -> [Option<T>; GROUP]>(
         rows: usize,
         groups: usize,
         zeros: ZeroPoints<'_, T>,
-        code: impl Fn(usize, usize, usize) -> Option<T>,
+        codes: impl Fn(usize) -> R,
     ) -> Self {
         let (sign, unit) = (Sign::Signed, Level::current().unit);
         let panel_len = MR * GROUP * groups;
@@ -270,13 +269,13 @@ impl PackedA8 {
         let mut widths = vec![Width::Wide; panels];
         for (i, width) in widths.iter_mut().enumerate().filter(|_| panel_len > 0) {
             let panel = &mut lines.panels[i * panel_len..][..panel_len];
-            for (at, byte) in panel.iter_mut().enumerate() {
-                let row = i * MR + at / GROUP % MR;
-                if let Some(code) = (row < rows).then(|| code(row, at / (MR * GROUP), at % GROUP)).flatten() {
-                    *byte = code.bits() ^ sign.flip::<T>();
+            let count = MR.min(rows - i * MR);
+            for (group, quads) in panel.as_chunks_mut::<{ MR * GROUP }>().0.iter_mut().enumerate() {
+                let codes = codes(group);
+                for (line, quad) in quads.as_chunks_mut::<GROUP>().0.iter_mut().enumerate().take(count) {
+                    *quad = codes(i * MR + line).map(|code| code.map_or(0, |code| code.bits() ^ sign.flip::<T>()));
                 }
             }
-            let count = MR.min(rows - i * MR);
             line_sums::<MR>(panel, sign, &mut lines.sums[i * MR..][..count]);
             *width = narrow::<MR>(unit, panel);
         }

@@ -4,11 +4,11 @@
 //! weights few are: what is too much of them is taken off their codes, multiplied on its own and added to the sums of the
 //! tile.
 
-use super::tile::{GROUP, LEFT_STEP, MR, NR, RIGHT_STEP, Runs, Sums, Unit};
-use crate::simd::{Kernel, Simd};
+use super::tile::{GROUP, LEFT_STEP, MR, NR, PANELS, RIGHT_STEP, Runs, Sums, Unit};
+use crate::simd::{Kernel, Simd, dispatch};
 
 /// The largest sum of two neighbours that 255 may multiply in 16 bits.
-const MOST_OF_PAIR: i32 = 128;
+const MOST_OF_PAIR: i16 = 128;
 
 /// What was taken off one code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +61,16 @@ const LEFT_SHARE: usize = 24;
 pub(super) fn narrow<const WIDTH: usize>(unit: Unit, panel: &mut [u8]) -> Width {
     let share = if WIDTH == NR { RIGHT_SHARE } else { LEFT_SHARE };
     let most = if unit.adds_in_pairs() { panel.len() / share } else { 0 };
-    let pairs = || panel.as_chunks::<2>().0.iter().map(|pair| excess(pair.map(u8::cast_signed)));
-    let count = pairs().filter(|&excess| excess != 0).count();
+    let count = dispatch(Count(panel));
     if count > most {
         return Width::Wide;
     }
     let mut spills = Vec::with_capacity(count);
-    for (i, pair) in panel.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        let codes = pair.map(|byte| i32::from(byte.cast_signed()));
+    let pairs = panel.as_chunks_mut::<2>().0.iter_mut().enumerate();
+    for (i, pair) in pairs.filter(|_| count > 0) {
         let excess = excess(pair.map(u8::cast_signed));
         if excess != 0 {
+            let codes = pair.map(|byte| i16::from(byte.cast_signed()));
             let second = usize::from((codes[1] > codes[0]) == (excess > 0));
             pair[second] = ((codes[second] - excess) as i8).cast_unsigned();
             let at = 2 * i + second;
@@ -78,16 +78,35 @@ pub(super) fn narrow<const WIDTH: usize>(unit: Unit, panel: &mut [u8]) -> Width 
                 group: (at / (WIDTH * GROUP)) as u32,
                 line: (at / GROUP % WIDTH) as u8,
                 place: (at % GROUP) as u8,
-                excess: excess as i16,
+                excess,
             });
         }
     }
+    // Those of a line are added to its sums together.
+    spills.sort_by_key(|spill| spill.line);
     Width::Narrow(spills)
 }
 
+/// How many pairs of neighbours are too large.
+struct Count<'a>(&'a [u8]);
+
+impl Kernel for Count<'_> {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        let mut count = 0;
+        for pair in self.0.as_chunks::<2>().0 {
+            count += u32::from(excess(pair.map(u8::cast_signed)) != 0);
+        }
+        count as usize
+    }
+}
+
 /// What two neighbours are too large by; only products of one sign add up.
-fn excess([a, b]: [i8; 2]) -> i32 {
-    let [a, b] = [i32::from(a), i32::from(b)];
+#[inline(always)]
+fn excess([a, b]: [i8; 2]) -> i16 {
+    let [a, b] = [i16::from(a), i16::from(b)];
     let most = a.max(0) + b.max(0);
     let least = a.min(0) + b.min(0);
     (most - MOST_OF_PAIR).max(0) + (least + MOST_OF_PAIR).min(0)
@@ -109,19 +128,19 @@ impl Kernel for OfRight<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let mut columns = [[0i32; MR]; NR];
         let groups = self.left.as_chunks::<LEFT_STEP>().0;
-        for spill in self.spills {
-            let (rows, shift) = (groups[spill.group as usize].as_chunks::<GROUP>().0, 8 * u32::from(spill.place));
-            let column = &mut columns[usize::from(spill.line) % NR];
-            for i in 0..MR {
-                let code = u32::from_le_bytes(rows[i]) >> shift & 0xff;
-                column[i] = column[i].wrapping_add(code.cast_signed() * i32::from(spill.excess));
+        for spills in self.spills.chunk_by(|a, b| a.line == b.line) {
+            let mut column = [0i32; MR];
+            for spill in spills {
+                let (rows, shift) = (groups[spill.group as usize].as_chunks::<GROUP>().0, 8 * u32::from(spill.place));
+                for i in 0..MR {
+                    let code = u32::from_le_bytes(rows[i]) >> shift & 0xff;
+                    column[i] = column[i].wrapping_add(code.cast_signed() * i32::from(spill.excess));
+                }
             }
-        }
-        for (i, sums) in self.sums.iter_mut().enumerate().take(self.rows) {
-            for (sum, column) in sums[self.panel * NR..][..NR].iter_mut().zip(&columns) {
-                *sum = sum.wrapping_add(column[i]);
+            let at = self.panel * NR + usize::from(spills[0].line);
+            for (sums, of_row) in self.sums.iter_mut().zip(column).take(self.rows) {
+                sums[at] = sums[at].wrapping_add(of_row);
             }
         }
     }
@@ -142,18 +161,40 @@ impl Kernel for OfLeft<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { runs, .. } = self;
-        for spill in self.spills {
-            let (group, shift) = (spill.group as usize, 8 * u32::from(spill.place));
-            let start = runs.starts[group / runs.groups] + group % runs.groups * runs.step;
-            let sums = self.sums[usize::from(spill.line)].as_chunks_mut::<NR>().0;
-            for (panel, sums) in sums.iter_mut().enumerate().take(self.panels) {
-                let columns = self.right[start + panel * runs.panel_step..][..RIGHT_STEP].as_chunks::<GROUP>().0;
-                for j in 0..NR {
-                    let code = u32::from_le_bytes(columns[j]) >> shift & 0xff;
-                    sums[j] = sums[j].wrapping_add(code.cast_signed() * i32::from(spill.excess));
-                }
+        for spills in self.spills.chunk_by(|a, b| a.line == b.line) {
+            let sums = self.sums[usize::from(spills[0].line)].as_chunks_mut::<NR>().0;
+            if let (PANELS, Some(sums)) = (self.panels, sums.first_chunk_mut::<PANELS>()) {
+                add_of_line(spills, self.right, self.runs, 0, sums);
+                continue;
+            }
+            for (panel, sums) in sums.as_chunks_mut::<1>().0.iter_mut().enumerate().take(self.panels) {
+                add_of_line(spills, self.right, self.runs, panel * self.runs.panel_step, sums);
             }
         }
     }
+}
+
+/// Adds what one row spilled to its sums in some panels, the first of which begins at `first`.
+#[inline(always)]
+fn add_of_line<const SIDE: usize>(
+    spills: &[Spill],
+    right: &[u8],
+    runs: Runs<'_>,
+    first: usize,
+    sums: &mut [[i32; NR]; SIDE],
+) {
+    let mut all = *sums;
+    for spill in spills {
+        let (group, shift) = (spill.group as usize, 8 * u32::from(spill.place));
+        let run = if runs.starts.len() == 1 { 0 } else { group / runs.groups };
+        let start = first + runs.starts[run] + (group - run * runs.groups) * runs.step;
+        for (i, sums) in all.iter_mut().enumerate() {
+            let columns = right[start + i * runs.panel_step..][..RIGHT_STEP].as_chunks::<GROUP>().0;
+            for j in 0..NR {
+                let code = u32::from_le_bytes(columns[j]) >> shift & 0xff;
+                sums[j] = sums[j].wrapping_add(code.cast_signed() * i32::from(spill.excess));
+            }
+        }
+    }
+    *sums = all;
 }
