@@ -444,9 +444,15 @@ impl<'a> Editor<'a> {
         }
     }
 
-    /// Looks again at these nodes and at those below them.
+    /// Looks again at these nodes, at those below them and at what goes into them.
     fn revisit(&mut self, start: Vec<NodeId>) {
         let mut level: Vec<NodeId> = start;
+        // Rules ask who reads a value too: what goes into a new node may end there where it went on before.
+        let is_there = |id: &&NodeId| self.graph.contains(**id);
+        let above = level.iter().filter(is_there).flat_map(|&id| self.graph.node_inputs(id)).flatten().map(|v| v.node);
+        for id in above.take(MAX_REVISITS).collect::<Vec<_>>() {
+            self.enqueue(id);
+        }
         let mut left = MAX_REVISITS;
         for _ in 0..MAX_REVISIT_DEPTH {
             let mut next = Vec::new();

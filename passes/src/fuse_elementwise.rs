@@ -91,6 +91,9 @@ fn operands(cx: &Cx<'_>, nodes: &[NodeId]) -> Vec<ValueId> {
 #[cfg(test)]
 mod tests {
     use crate::proof::Proof;
+    use crate::{OptimizeOptions, Target, optimize_with};
+    use planish_ir::Graph;
+    use planish_ops::StandardRegistry;
 
     fn text(nodes: &str) -> String {
         format!(
@@ -133,5 +136,20 @@ mod tests {
         ] {
             Proof::of("fuse-elementwise").before(&text(nodes)).does_not_fire("");
         }
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_fused_piece_by_piece() {
+        let mut nodes = "v0 = Relu (x) ".to_owned();
+        let num_pieces = 9;
+        for i in 1..num_pieces * super::MAX_NODES {
+            nodes += &format!("v{i} = Sigmoid (v{}) ", i - 1);
+        }
+        nodes += &format!("y = Neg (v{})", num_pieces * super::MAX_NODES - 1);
+        let mut graph = Graph::from_text(&text(&nodes), &StandardRegistry).unwrap();
+        graph.infer().unwrap();
+        let only = vec!["fuse-elementwise".to_owned()];
+        optimize_with(&mut graph, &OptimizeOptions { only, target: Target::Planish, ..OptimizeOptions::default() });
+        assert_eq!(graph.operators().count(), num_pieces + 1);
     }
 }
