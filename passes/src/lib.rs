@@ -64,6 +64,7 @@ mod merge_clips;
 mod merge_equal_constants;
 mod merge_equal_nodes;
 mod merge_equal_shapes;
+mod merge_extremes;
 mod merge_products;
 mod merge_reshapes;
 mod merge_transposes;

@@ -15,8 +15,8 @@ use crate::{
     fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
     fuse_ort_activation, fuse_ort_gelu, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
-    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_products, merge_reshapes,
-    merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
+    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
+    merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
     remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns,
     sum_equal_weights, widen_weights,
 };
@@ -48,6 +48,7 @@ const CLEAN: Pass = Pass::Rules(
         &merge_transposes::RULE,
         &merge_casts::RULE,
         &merge_clips::RULE,
+        &merge_extremes::RULE,
         &flatten_concats::RULE,
         &cancel_splits::JOINED,
         &cancel_splits::SPLIT,
