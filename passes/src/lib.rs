@@ -48,6 +48,7 @@ mod fuse_gemm;
 mod fuse_group_norm;
 mod fuse_layer_norm;
 mod fuse_lookup;
+mod fuse_magnitude;
 mod fuse_ort_activation;
 mod fuse_ort_gelu;
 mod fuse_pad_conv;

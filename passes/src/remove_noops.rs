@@ -50,7 +50,7 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
         "Cast" | "CastLike" => cx.dtype(x).is_some() && cx.dtype(x) == cx.dtype(cx.output(id)),
         // These keep the order of elements: where the shape stays, everything does.
         "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Expand" | "Tile" => cx.same_shape(x, cx.output(id)),
-        "Slice" => cx.same_shape(x, cx.output(id)) && steps_are_positive(cx, id),
+        "Slice" => (cx.same_shape(x, cx.output(id)) || takes_all(cx, id)) && steps_are_positive(cx, id),
         "Transpose" => keeps_order(cx, id, x),
         "Pad" => cx.input(id, 1).and_then(|pads| cx.ints(pads)).is_some_and(|pads| pads.iter().all(|&p| p == 0)),
         "Concat" | "Sum" | "Max" | "Min" | "Mean" => cx.graph.node(id).num_inputs() == 1,
@@ -71,6 +71,14 @@ fn is_idle_dropout(cx: &Cx<'_>, id: NodeId) -> bool {
 
 fn steps_are_positive(cx: &Cx<'_>, id: NodeId) -> bool {
     cx.input(id, 4).is_none_or(|steps| cx.ints(steps).is_some_and(|steps| steps.iter().all(|&s| s > 0)))
+}
+
+/// Whether a Slice goes from the first element to beyond the last, of steps of 1, whatever the shape.
+fn takes_all(cx: &Cx<'_>, id: NodeId) -> bool {
+    let all = |index, is_it: fn(&i64) -> bool| {
+        cx.input(id, index).and_then(|v| cx.ints(v)).is_some_and(|elements| elements.iter().all(is_it))
+    };
+    all(1, |&start| start == 0) && all(2, |&end| end == i64::MAX) && (cx.input(id, 4).is_none() || all(4, |&s| s == 1))
 }
 
 /// Whether the permutation moves nothing.
@@ -132,6 +140,14 @@ mod tests {
         ] {
             Proof::of("remove-noops").before(&text(&format!("y = {op}"))).does_not_fire("");
         }
+    }
+
+    #[test]
+    fn a_slice_of_all_goes_whatever_the_shape() {
+        Proof::of("remove-noops")
+            .before("g (float[N] x, bool[N] c) => (float[] y) <int64[1] zero = {0}, int64[1] end = {9223372036854775807}> { a = Compress (x, c) b = Slice (a, zero, end) y = Neg (b) }")
+            .after("a = Compress (x, c)  y = Neg (a)")
+            .exact();
     }
 
     #[test]
