@@ -80,6 +80,7 @@ mod remove_sequences;
 mod remove_zero_states;
 mod slice_gathered_columns;
 mod sum_equal_weights;
+mod trim_padding;
 mod widen_weights;
 
 pub use driver::PROVENANCE_KEY;

@@ -18,7 +18,7 @@ use crate::{
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
     merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
     remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns,
-    sum_equal_weights, widen_weights,
+    sum_equal_weights, trim_padding, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -93,6 +93,7 @@ const PIPELINE: &[Pass] = &[
         "weights",
         &[
             &fuse_pad_conv::RULE,
+            &trim_padding::RULE,
             &fuse_conv_batch_norm::RULE,
             &fuse_conv_affine::RULE,
             &fuse_affine_conv::RULE,
