@@ -78,6 +78,7 @@ mod remove_neutral_elements;
 mod remove_noops;
 mod remove_sequences;
 mod remove_zero_states;
+mod shape_of_input;
 mod slice_gathered_columns;
 mod sum_equal_weights;
 mod trim_padding;

@@ -17,8 +17,8 @@ use crate::{
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
     merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
-    remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, slice_gathered_columns,
-    sum_equal_weights, trim_padding, widen_weights,
+    remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, shape_of_input,
+    slice_gathered_columns, sum_equal_weights, trim_padding, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -43,6 +43,7 @@ const CLEAN: Pass = Pass::Rules(
         &remove_noops::RULE,
         &remove_neutral_elements::RULE,
         &fold_shape_operands::RULE,
+        &shape_of_input::RULE,
         &absorb_expands::RULE,
         &merge_reshapes::RULE,
         &merge_transposes::RULE,
