@@ -97,6 +97,7 @@ const PIPELINE: &[Pass] = &[
             &trim_padding::RULE,
             &fuse_conv_batch_norm::RULE,
             &fuse_conv_affine::RULE,
+            &fuse_conv_affine::SQUEEZED,
             &fuse_affine_conv::RULE,
             &fuse_affine_conv::NORM,
             &fuse_gemm::ADD,
