@@ -5,7 +5,7 @@
 
 Of each model (a folder with model.onnx and test_data_set_0, as `fetch.py --reference` writes them) and target it checks that
 
-- `--verify each` finds no pass that changes the result on the data;
+- `--verify each` finds no pass that changes the result on the data, unless the model draws random numbers;
 - there are no more nodes and no more multiply-adds than before;
 - ONNX Runtime loads the file and computes the data's outputs, to atol = 1e-4 of the largest magnitude and rtol = 1e-3, or
   as near as it comes with the original file;
@@ -23,6 +23,10 @@ import tempfile
 import numpy
 import onnx
 import onnxruntime
+
+
+# What planish says of a model whose runs cannot be compared. Its data hold only where the noise is scaled to nothing.
+DRAWS_RANDOM_NUMBERS = "the model draws random numbers"
 
 
 def read(folder, kind, names):
@@ -77,7 +81,7 @@ def failures(program, folder, target, out):
         yield f"optimize: {report}"
         return
     verified = report["verified"]
-    if not verified["ok"]:
+    if not verified["ok"] and verified["not_done"] != DRAWS_RANDOM_NUMBERS:
         yield f"not verified: {verified['not_done']}"
     for culprit in verified["rolled_back"]:
         yield f"rolled back {culprit['pass']} at {culprit['node']}: {culprit['difference']}"
