@@ -184,7 +184,7 @@ impl<'a> Editor<'a> {
             }
         };
         let node = self.graph.describe(root);
-        let origins = self.origins(from);
+        let origins = if added.is_empty() { Vec::new() } else { self.origins(&self.with_vanishing(from, &replaced)) };
         self.carry_over(root, &added, &replaced, &origins);
         let mut touched: Vec<NodeId> = Vec::new();
         let mut learnt: Vec<ValueId> = Vec::new();
@@ -308,6 +308,27 @@ impl<'a> Editor<'a> {
             return Err("a new node reads what it replaces".into());
         }
         Ok(replaced)
+    }
+
+    /// These nodes, and those that nothing but the replaced ones needs: a rule may look further up than its pattern says.
+    fn with_vanishing(&self, from: &[NodeId], replaced: &[(ValueId, ValueId)]) -> Vec<NodeId> {
+        let mut all = from.to_vec();
+        let mut gone: Vec<NodeId> = replaced.iter().map(|(old, _)| old.node).collect();
+        let mut next = 0;
+        while next < gone.len() && gone.len() < MAX_PROVENANCE {
+            for value in self.graph.node_inputs(gone[next]).into_iter().flatten() {
+                let is_needed = |value: ValueId| {
+                    self.graph.is_output(value) || self.graph.readers(value).any(|r| !gone.contains(&r.node))
+                };
+                let is_operator = self.graph.node(value.node).operator().is_some();
+                if is_operator && !gone.contains(&value.node) && !self.graph.node_outputs(value.node).any(is_needed) {
+                    gone.push(value.node);
+                }
+            }
+            next += 1;
+        }
+        all.extend(gone.into_iter().filter(|id| !from.contains(id)));
+        all
     }
 
     /// The original nodes behind these nodes.
