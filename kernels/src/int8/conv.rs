@@ -148,11 +148,9 @@ impl PackedConv8 {
                 let weights = &weights[rows.start * depth..rows.end * depth];
                 PackedA8::pack(group_out, taps * blocks, zero_points.range(rows), |index| {
                     let (tap, first) = (index / blocks, index % blocks * GROUP);
-                    move |row| {
-                        let weights = &weights[row * depth + first * taps + tap..];
-                        std::array::from_fn(|place| {
-                            (first + place < group_in).then(|| weights.get(place * taps).copied()).flatten()
-                        })
+                    move |row, place| {
+                        let channel = first + place;
+                        (channel < group_in).then(|| weights[row * depth + channel * taps + tap])
                     }
                 })
             });

@@ -250,8 +250,9 @@ pub(super) struct PackedA8 {
 }
 
 impl PackedA8 {
-    /// Packs rows of `groups` groups of codes; those of a row in a group are `codes(group)(row)`, absent where there are none.
-    pub(super) fn pack<T: Code, R: Fn(usize) -> [Option<T>; GROUP]>(
+    /// Packs rows of `groups` groups of codes; that of a row at a group's place is `codes(group)(row, place)`, and
+    /// absent where there is none.
+    pub(super) fn pack<T: Code, R: Fn(usize, usize) -> Option<T>>(
         rows: usize,
         groups: usize,
         zeros: ZeroPoints<'_, T>,
@@ -273,7 +274,11 @@ impl PackedA8 {
             for (group, quads) in panel.as_chunks_mut::<{ MR * GROUP }>().0.iter_mut().enumerate() {
                 let codes = codes(group);
                 for (line, quad) in quads.as_chunks_mut::<GROUP>().0.iter_mut().enumerate().take(count) {
-                    *quad = codes(i * MR + line).map(|code| code.map_or(0, |code| code.bits() ^ sign.flip::<T>()));
+                    for (place, byte) in quad.iter_mut().enumerate() {
+                        if let Some(code) = codes(i * MR + line, place) {
+                            *byte = code.bits() ^ sign.flip::<T>();
+                        }
+                    }
                 }
             }
             line_sums::<MR>(panel, sign, &mut lines.sums[i * MR..][..count]);

@@ -68,11 +68,11 @@ pub(super) fn narrow<const WIDTH: usize>(unit: Unit, panel: &mut [u8]) -> Width 
     let mut spills = Vec::with_capacity(count);
     let pairs = panel.as_chunks_mut::<2>().0.iter_mut().enumerate();
     for (i, pair) in pairs.filter(|_| count > 0) {
-        let excess = excess(pair.map(u8::cast_signed));
+        let excess = excess(pair);
         if excess != 0 {
-            let codes = pair.map(|byte| i16::from(byte.cast_signed()));
-            let second = usize::from((codes[1] > codes[0]) == (excess > 0));
-            pair[second] = ((codes[second] - excess) as i8).cast_unsigned();
+            let second = usize::from((pair[1].cast_signed() > pair[0].cast_signed()) == (excess > 0));
+            let code = i16::from(pair[second].cast_signed());
+            pair[second] = ((code - excess) as i8).cast_unsigned();
             let at = 2 * i + second;
             spills.push(Spill {
                 group: (at / (WIDTH * GROUP)) as u32,
@@ -97,7 +97,7 @@ impl Kernel for Count<'_> {
     fn run<S: Simd>(self, _: S) -> usize {
         let mut count = 0;
         for pair in self.0.as_chunks::<2>().0 {
-            count += u32::from(excess(pair.map(u8::cast_signed)) != 0);
+            count += u32::from(excess(pair) != 0);
         }
         count as usize
     }
@@ -105,8 +105,8 @@ impl Kernel for Count<'_> {
 
 /// What two neighbours are too large by; only products of one sign add up.
 #[inline(always)]
-fn excess([a, b]: [i8; 2]) -> i16 {
-    let [a, b] = [i16::from(a), i16::from(b)];
+fn excess(pair: &[u8; 2]) -> i16 {
+    let (a, b) = (i16::from(pair[0].cast_signed()), i16::from(pair[1].cast_signed()));
     let most = a.max(0) + b.max(0);
     let least = a.min(0) + b.min(0);
     (most - MOST_OF_PAIR).max(0) + (least + MOST_OF_PAIR).min(0)
