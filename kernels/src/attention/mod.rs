@@ -136,7 +136,7 @@ pub struct Attention<'a, T> {
     /// Values.
     pub v: Heads<'a, T>,
     /// What products are scaled by.
-    pub scale: f32,
+    pub scale: f64,
     /// Scores `x` become `softcap · tanh(x / softcap)`, if this is not zero.
     pub softcap: f32,
     /// What is added to scores.

@@ -78,7 +78,7 @@ fn weigh<T: Real>(
     for (key, x) in row.iter_mut().enumerate() {
         let k = a.k.from(batch, head / (a.heads / a.kv_heads), key);
         let products = q.iter().zip(k).take(a.features).map(|(q, k)| q.to_f64() * k.to_f64());
-        *x = f64::from(a.scale) * products.sum::<f64>();
+        *x = a.scale * products.sum::<f64>();
     }
     at_stage(Stage::Product, row);
     if a.softcap != 0.0 {

@@ -280,14 +280,14 @@ impl Tile {
             let k = a.k.from(self.batch, self.kv_head, span.start);
             for (row, out) in scores.chunks_exact_mut(span.len()).enumerate() {
                 let q = q.get(row * q_stride..).map_or(&[][..], |q| &q[..a.features]);
-                dispatch(Products { q, k, stride: a.k.layout.position, scale: a.scale, out });
+                dispatch(Products { q, k, stride: a.k.layout.position, scale: a.scale as f32, out });
             }
             return;
         }
         let q = MatRef::new(q, self.rows, a.features, q_stride, 1);
         let columns = span.len();
         let k = packed.map_or_else(|| Rhs::Mat(a.keys_of(self.batch, self.kv_head, span)), Rhs::Packed);
-        gemm(&Threads::single(), a.scale, q, k, 0.0, scores, columns, &Epilogue::default());
+        gemm(&Threads::single(), a.scale as f32, q, k, 0.0, scores, columns, &Epilogue::default());
     }
 
     /// Turns a row of products into weights.

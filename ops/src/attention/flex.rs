@@ -5,8 +5,8 @@
 
 use super::cache::transposed_keys;
 use crate::Define;
-use crate::dtypes::{from_f32, to_f32};
-use crate::half::{for_real, is_half, widened};
+use crate::cast::{Rounding, cast};
+use crate::half::{for_real, widened};
 use crate::matmul::matmul;
 use crate::parallel;
 use crate::softmax::softmax_of_rows;
@@ -139,16 +139,12 @@ impl FlexAttention {
         let Some(graph) = graph else { return Ok(scores) };
         let (shape, dtype) = (scores.shape().clone(), scores.dtype());
         let precision = self.precision.unwrap_or(dtype);
-        let scores = match precision {
-            _ if precision == dtype => scores,
-            _ if is_half(precision) && dtype == DType::F32 => from_f32(cx, scores, precision)?,
-            _ => return Err(OpError::unsupported(format!("scores of {dtype} in a softmax of {precision}"))),
-        };
+        let scores = cast(cx, scores, precision, Rounding::default())?;
         let inputs = [vec![Some(Value::Tensor(scores))], captures].concat();
         let result = cx.run_body(graph, inputs)?.pop().and_then(Value::into_tensor);
         let result = result.filter(|y| *y.shape() == shape && y.dtype() == precision);
         let result = result.ok_or_else(|| OpError::invalid(format!("a graph must keep {precision} of {shape}")))?;
-        if is_half(precision) { to_f32(cx, &result) } else { Ok(result) }
+        cast(cx, result, dtype, Rounding::default())
     }
 }
 

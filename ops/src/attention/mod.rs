@@ -18,6 +18,7 @@ pub use group_query::GroupQueryAttention;
 pub use linear::LinearAttention;
 
 use crate::Define;
+use crate::cast::{self, cast};
 use crate::half::{for_real, rounding, widened};
 use crate::parallel;
 use cache::joined;
@@ -163,8 +164,8 @@ impl Op for Attention {
         let roundings = [t1, self.precision.unwrap_or(t1)].map(rounding);
         widened(cx, inputs, &[t1, t1, t2, t1], |cx, inputs| {
             let dtype = inputs.tensor(0)?.dtype();
-            if [1, 2].into_iter().any(|i| inputs.tensor(i).is_ok_and(|t| t.dtype() != dtype)) {
-                return Err(OpError::unsupported("attention between double and another precision"));
+            if inputs.tensor(2)?.dtype() != dtype {
+                return self.attend_in_double(cx, inputs, [t1, t1, t2, t1]);
             }
             for_real!(dtype, T => self.attend::<T>(cx, &inputs, roundings))
         })
@@ -200,6 +201,24 @@ impl Attention {
             }
             Some(shape) => Err(InferError(format!("input {index}: expected rank 3 or 4, got {shape:?}"))),
         }
+    }
+
+    /// Where one of keys and values is `double`: computes all in it, and rounds the outputs to `targets`.
+    fn attend_in_double(&self, cx: &EvalCx<'_>, inputs: Inputs, targets: [DType; 4]) -> Result<Outputs, OpError> {
+        let convert = |index: usize, value: Option<Value>, to: DType| match value {
+            Some(Value::Tensor(x)) if index != MASK && index != VALID_KEYS => {
+                Ok(Some(Value::Tensor(cast(cx, x, to, cast::Rounding::default())?)))
+            }
+            other => Ok(other),
+        };
+        let wide = inputs.into_values().into_iter().enumerate().map(|(i, value)| convert(i, value, DType::F64));
+        let wide = Inputs::new(wide.collect::<Result<Vec<_>, OpError>>()?);
+        let outputs = self.attend::<f64>(cx, &wide, [None; 2])?.into_values();
+        let outputs = outputs.into_iter().zip(targets).map(|(value, to)| match value {
+            Some(Value::Tensor(y)) => Ok(Some(Value::Tensor(cast(cx, y, to, cast::Rounding::default())?))),
+            other => Ok(other),
+        });
+        Ok(Outputs::new(outputs.collect::<Result<Vec<_>, OpError>>()?))
     }
 
     fn attend<T: Real>(

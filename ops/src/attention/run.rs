@@ -181,7 +181,7 @@ impl Call<'_> {
             q: q.heads::<T>()?,
             k: k.heads::<T>()?,
             v: v.heads::<T>()?,
-            scale: self.scale.unwrap_or_else(|| 1.0 / (features as f32).sqrt()),
+            scale: self.scale.map_or_else(|| 1.0 / (features as f64).sqrt(), <f64 as From<f32>>::from),
             softcap: self.softcap,
             bias,
             rounding: self.roundings[0],

@@ -97,6 +97,11 @@ fn other_precisions_attend_too() {
     assert_eq!(y[0], tensor(&[1, 1, 3, 1], &[1f64; 3]));
     let y = eval_all("", "Attention", Attributes::new(), &inputs(3, |i| f16::from_f32(i as f32)), 1).unwrap();
     assert_eq!(y[0], tensor(&[1, 1, 3, 1], &[f16::ONE; 3]));
+    let mut mixed = inputs(3, |i| i as f64);
+    mixed[2] = inputs(3, |i| f16::from_f32(i as f32)).pop().unwrap();
+    let y = eval_all("", "Attention", Attributes::new(), &mixed, 3).unwrap();
+    assert_eq!(y[0], tensor(&[1, 1, 3, 1], &[1f64; 3]));
+    assert_eq!(Some(&y[2]), mixed[2].as_ref());
 }
 
 #[test]

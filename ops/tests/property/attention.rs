@@ -17,7 +17,7 @@ pub fn properties() -> Vec<Property> {
             let scores = sizes.scores(&reals(&q), &reals(&k), scale.map(f64::from));
             let y = sizes.weighted(&softmaxed(&scores), &reals(&v));
             let attributes = scale.iter().fold(Attributes::new(), |all, &s| all.with("scale", s));
-            opt_case(attributes, [q, k, v].map(Some), [near(dtype, y, 10.0)])
+            opt_case(attributes, [q, k, v].map(Some), [Expected::absolute(dtype, y, 10.0)])
         })
         .domain("ai.onnx.preview"),
         property("LinearAttention", linear),
@@ -76,11 +76,6 @@ impl Sizes {
             (0..v.dims[2]).map(|j| weights.at(&[i[0], i[1], i[2], j]) * value(j)).sum()
         })
     }
-}
-
-/// Floats within `scale` roundings; scales of products are single-precision numbers in `double` too.
-fn near(dtype: DType, values: Array<f64>, scale: f64) -> Expected {
-    Expected::absolute(dtype, values, if dtype == DType::F64 { scale * 1e4 } else { scale })
 }
 
 /// Softmax of the last axis; where nothing is left, 0.
@@ -205,11 +200,11 @@ fn attention(draw: &mut Draw<'_>) -> Case {
         past.as_ref().map(|p| p.1.clone()),
         valid.as_ref().map(|v| vector(v)),
     ];
-    let mut expected = vec![near(dtype, y, 10.0)];
+    let mut expected = vec![Expected::absolute(dtype, y, 10.0)];
     if valid.is_none() && draw.flag() {
         expected.push(Expected::within(dtype, keys, 0.0));
         expected.push(Expected::within(dtype, values, 0.0));
-        expected.push(near(dtype, stage, 16.0));
+        expected.push(Expected::absolute(dtype, stage, 16.0));
     }
     opt_case(attributes, inputs, expected)
 }
