@@ -8,7 +8,10 @@ use planish_kernels::elementwise::Unary;
 pub fn parse(node: &NodeView<'_>, ways: usize, defaults: &[&str]) -> Result<Vec<Vec<Unary>>, AttributeError> {
     let expected = ways * defaults.len();
     let names: Vec<&str> = match node.opt_strings("activations") {
-        Some(names) if names.len() == expected => names.iter().map(String::as_str).collect(),
+        // The standard's default for `RNN` is two functions whatever the direction, and files may hold it.
+        Some(names) if names.len() == expected || (names == ["Tanh"; 2] && expected == 1) => {
+            names[..expected].iter().map(String::as_str).collect()
+        }
         Some(names) => {
             let message = format!("attribute \"activations\": expected {expected} functions, got {names:?}");
             return Err(AttributeError::invalid(message));

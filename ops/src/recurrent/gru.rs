@@ -5,6 +5,7 @@
 //! Opsets: 1; 3 adds `linear_before_reset`; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds
 //! bfloat16.
 
+use super::double::{DoubleStep, activate};
 use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
 use planish_ir::{
@@ -104,6 +105,26 @@ impl Cell for GruCell {
             gru_step(&gates[..n], own, hidden, candidate, self.clip);
         }
         Ok(())
+    }
+
+    fn step_double(&self, step: DoubleStep<'_>) {
+        let n = step.hidden.len();
+        let [gate, candidate] = self.activations[step.way];
+        let gates: Vec<f64> = (0..2 * n).map(|row| activate(gate, self.clip, step.sum(row))).collect();
+        let (update, reset) = gates.split_at(n);
+        let kept: Vec<f64> = reset.iter().zip(&*step.hidden).map(|(r, h)| r * h).collect();
+        let new = |i: usize| {
+            let row = 2 * n + i;
+            let from_state = match self.is_linear_before_reset {
+                true => reset[i] * step.recurrence(row, step.hidden),
+                false => step.recurrence(row, &kept),
+            };
+            activate(candidate, self.clip, step.gates[row] + from_state)
+        };
+        let new: Vec<f64> = (0..n).map(new).collect();
+        for ((h, z), new) in step.hidden.iter_mut().zip(update).zip(new) {
+            *h = (1.0 - z) * new + z * *h;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Opsets: 1; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds bfloat16.
 
+use super::double::{DoubleStep, activate};
 use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
 use planish_ir::{
@@ -79,6 +80,22 @@ impl Cell for LstmCell {
             lstm_step(gates, cell, hidden, peephole, activations, self.clip, self.is_forget_coupled);
         }
         Ok(())
+    }
+
+    fn step_double(&self, step: DoubleStep<'_>) {
+        let n = step.hidden.len();
+        let LstmActivations { gate, cell, hidden } = self.activations[step.way];
+        let sums: Vec<f64> = (0..4 * n).map(|row| step.sum(row)).collect();
+        let of_gate = |which: usize, i: usize, state: f64| {
+            let seen = step.peephole.map_or(0.0, |weights| weights[which * n + i] * state);
+            activate(gate, self.clip, sums[which * n + i] + seen)
+        };
+        for (i, (h, c)) in step.hidden.iter_mut().zip(step.cell).enumerate() {
+            let input = of_gate(0, i, *c);
+            let forget = if self.is_forget_coupled { 1.0 - input } else { of_gate(2, i, *c) };
+            *c = forget * *c + input * activate(cell, self.clip, sums[3 * n + i]);
+            *h = of_gate(1, i, *c) * activate(hidden, None, *c);
+        }
     }
 }
 

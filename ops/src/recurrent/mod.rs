@@ -4,6 +4,7 @@
 //! are in files of their own; directions, layouts and sequences of different lengths are settled here for all of them.
 
 mod activations;
+mod double;
 mod dynamic_quantize_lstm;
 mod gru;
 mod lstm;
@@ -17,12 +18,13 @@ pub use rnn::Rnn;
 
 use crate::dtypes::to_f32;
 use crate::half::{is_half, widened};
+use double::DoubleStep;
 use planish_ir::{
     AttributeError, AttributeKind, Dim, EvalCx, FLOATS, Fact, Facts, Formal, InferError, Inputs, NodeView, Op, OpError,
     Outputs, Prepared, Types, arg, opt,
 };
 use planish_kernels::gemm::Bias;
-use planish_tensor::{DType, Shape, Tensor, TensorMut, Value};
+use planish_tensor::{DType, Element, Shape, Tensor, TensorMut, Value};
 use std::fmt::Debug;
 use std::sync::Arc;
 use weights::{Matrix, Weights};
@@ -141,6 +143,9 @@ trait Cell: Debug + Send + Sync {
 
     /// One step of a batch.
     fn step(&self, cx: &EvalCx<'_>, step: Step<'_>) -> Result<(), OpError>;
+
+    /// One step of one sequence, by the definition.
+    fn step_double(&self, step: DoubleStep<'_>);
 }
 
 /// What a cell's step reads and writes.
@@ -212,6 +217,9 @@ fn eval<C: Cell>(
     inputs: Inputs,
 ) -> Result<Outputs, OpError> {
     let dtype = inputs.tensor(0)?.dtype();
+    if dtype == DType::F64 {
+        return double::eval(cell, form, cx, &inputs);
+    }
     if dtype != DType::F32 && !is_half(dtype) {
         return Err(OpError::unsupported(format!("dtype {dtype}")));
     }
@@ -220,33 +228,38 @@ fn eval<C: Cell>(
             Some(weights) => weights.clone(),
             None => Arc::new(Weights::pack(cell, form, cx, inputs.tensor(1)?, inputs.tensor(2)?)?),
         };
-        Run::new::<C>(form, &weights, &inputs)?.run(cell, &weights, cx, &inputs)
+        Run::new::<C>(form, [weights.input_size, weights.hidden_size], &inputs)?.run(cell, &weights, cx, &inputs)
     })
 }
 
 /// One evaluation, its inputs checked.
-struct Run<'a> {
+struct Run<'a, T> {
     form: &'a Form,
     extents: Extents,
     lengths: Option<Vec<usize>>,
-    bias: Option<&'a [f32]>,
-    peephole: Option<&'a [f32]>,
+    bias: Option<&'a [T]>,
+    peephole: Option<&'a [T]>,
 }
 
-impl<'a> Run<'a> {
-    fn new<C: Cell>(form: &'a Form, weights: &Weights, inputs: &'a Inputs) -> Result<Run<'a>, OpError> {
+impl<'a, T: Element> Run<'a, T> {
+    /// For weights of these numbers of input features and hidden units.
+    fn new<C: Cell>(
+        form: &'a Form,
+        [input_size, hidden]: [usize; 2],
+        inputs: &'a Inputs,
+    ) -> Result<Run<'a, T>, OpError> {
         let x = inputs.tensor(0)?.shape();
         let &[a, b, input] = x.dims() else {
             return Err(OpError::invalid(format!("expected an input of rank 3, got shape {x}")));
         };
-        if input != weights.input_size {
-            return Err(OpError::invalid(format!("the input has {input} features, W is for {}", weights.input_size)));
+        if input != input_size {
+            return Err(OpError::invalid(format!("the input has {input} features, W is for {input_size}")));
         }
         let (sequence, batch) = if form.is_batch_first { (b, a) } else { (a, b) };
-        let (ways, hidden) = (form.ways.len(), weights.hidden_size);
+        let ways = form.ways.len();
         let extents = Extents { sequence, batch, hidden, ways, is_batch_first: form.is_batch_first };
         let lengths = inputs.opt_slice::<i32>(4)?.map(|lengths| extents.check_lengths(lengths)).transpose()?;
-        let sized = |index: usize, shape: &[usize]| -> Result<Option<&'a [f32]>, OpError> {
+        let sized = |index: usize, shape: &[usize]| -> Result<Option<&'a [T]>, OpError> {
             let Some(tensor) = inputs.opt_tensor(index)? else { return Ok(None) };
             if tensor.shape().dims() != shape {
                 return Err(OpError::invalid(format!(
@@ -268,6 +281,24 @@ impl<'a> Run<'a> {
         Ok(Run { form, extents, lengths, bias, peephole })
     }
 
+    /// The initial state of all directions, zeros if it is not given.
+    fn initial(&self, cx: &EvalCx<'_>, inputs: &Inputs, index: usize) -> Result<TensorMut<T>, OpError> {
+        let mut state = cx.zeros::<T>(self.extents.state_shape()?)?;
+        if let Some(given) = inputs.opt_slice::<T>(index)? {
+            state.copy_from_slice(given);
+        }
+        Ok(state)
+    }
+
+    /// Where in its sequence element `b` stands at `step`; nowhere once it has ended.
+    fn position(&self, way: usize, step: usize, b: usize) -> Option<usize> {
+        let length = self.lengths.as_ref().map_or(self.extents.sequence, |lengths| lengths[b]);
+        let left = length.checked_sub(step + 1)?;
+        Some(if self.form.ways[way] == Way::Reverse { left } else { step })
+    }
+}
+
+impl Run<'_, f32> {
     fn run<C: Cell>(&self, cell: &C, weights: &Weights, cx: &EvalCx<'_>, inputs: &Inputs) -> Result<Outputs, OpError> {
         let e = &self.extents;
         let mut y = cx.wants(0).then(|| cx.zeros::<f32>(e.y_shape()?)).transpose()?;
@@ -336,15 +367,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The initial state of all directions, zeros if it is not given.
-    fn initial(&self, cx: &EvalCx<'_>, inputs: &Inputs, index: usize) -> Result<TensorMut<f32>, OpError> {
-        let mut state = cx.zeros::<f32>(self.extents.state_shape()?)?;
-        if let Some(given) = inputs.opt_slice::<f32>(index)? {
-            state.copy_from_slice(given);
-        }
-        Ok(state)
     }
 
     /// One direction, whose outputs and states are those of direction `slot` in `y` and states of these extents.
@@ -420,13 +442,6 @@ impl<'a> Run<'a> {
         e.scatter(slot, &hidden, last);
         e.scatter(slot, &cell_state, last_cell);
         Ok(())
-    }
-
-    /// Where in its sequence element `b` stands at `step`; nowhere once it has ended.
-    fn position(&self, way: usize, step: usize, b: usize) -> Option<usize> {
-        let length = self.lengths.as_ref().map_or(self.extents.sequence, |lengths| lengths[b]);
-        let left = length.checked_sub(step + 1)?;
-        Some(if self.form.ways[way] == Way::Reverse { left } else { step })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Opsets: 1; 7 takes `sequence_lens` to mean what it does now; 14 adds `layout`; 22 adds bfloat16.
 
+use super::double::{DoubleStep, activate};
 use super::{Cell, Form, Matrix, SHARED_INPUTS, Step, Weights, activations, is_batch_first, shared_attributes};
 use crate::Define;
 use planish_ir::{
@@ -63,6 +64,12 @@ impl Cell for RnnCell {
         unary(self.activations[way], Operand::Slice(gates), hidden);
         Ok(())
     }
+
+    fn step_double(&self, step: DoubleStep<'_>) {
+        let sums: Vec<f64> = (0..step.hidden.len()).map(|row| step.sum(row)).collect();
+        let function = self.activations[step.way];
+        step.hidden.iter_mut().zip(sums).for_each(|(h, sum)| *h = activate(function, self.clip, sum));
+    }
 }
 
 impl Op for Rnn {
@@ -88,7 +95,7 @@ impl Op for Rnn {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Case, check};
-    use planish_ir::Attributes;
+    use planish_ir::{Attribute, Attributes};
 
     #[test]
     fn sequences_of_any_layout_and_direction() {
@@ -99,7 +106,12 @@ mod tests {
             &[
                 Case { attributes: plain.clone(), ways: 1, lengths: None },
                 Case { attributes: plain.clone().with("direction", "bidirectional"), ways: 2, lengths: Some([2, 3]) },
-                Case { attributes: plain.with("layout", 1), ways: 1, lengths: None },
+                Case { attributes: plain.clone().with("layout", 1), ways: 1, lengths: None },
+                Case {
+                    attributes: plain.with("activations", Attribute::Strings(vec!["Tanh".to_owned(); 2])),
+                    ways: 1,
+                    lengths: None,
+                },
             ],
             |w, r, b, x, h, c| ((w(0, x) + r(0, h) + b(0)).tanh(), c),
         );

@@ -29,10 +29,8 @@ pub struct WayWeights {
 impl Weights {
     /// Packs W of shape `[directions, gates · hidden, input]` and R of `[directions, gates · hidden, hidden]`.
     pub fn pack<C: Cell>(cell: &C, form: &Form, cx: &EvalCx<'_>, w: &Tensor, r: &Tensor) -> Result<Weights, OpError> {
-        let (&[_, rows, input_size], &[_, _, hidden_size]) = (w.shape().dims(), r.shape().dims()) else {
-            return Err(OpError::invalid(format!("expected weights of rank 3, got {} and {}", w.shape(), r.shape())));
-        };
-        form.check_weights([w, r], hidden_size, [rows, r.shape()[1]], C::GATES)?;
+        let [input_size, hidden_size] = form.weight_sizes::<C>(w, r)?;
+        let rows = C::GATES * hidden_size;
         let (w, r) = (w.as_slice::<f32>()?, r.as_slice::<f32>()?);
         let way = |way: usize| -> Result<WayWeights, OpError> {
             let (w_each, r_each) = (rows * input_size, rows * hidden_size);
@@ -47,6 +45,15 @@ impl Weights {
 }
 
 impl Form {
+    /// The input features and hidden units that W and R are for.
+    pub fn weight_sizes<C: Cell>(&self, w: &Tensor, r: &Tensor) -> Result<[usize; 2], OpError> {
+        let (&[_, rows, input_size], &[_, r_rows, hidden_size]) = (w.shape().dims(), r.shape().dims()) else {
+            return Err(OpError::invalid(format!("expected weights of rank 3, got {} and {}", w.shape(), r.shape())));
+        };
+        self.check_weights([w, r], hidden_size, [rows, r_rows], C::GATES)?;
+        Ok([input_size, hidden_size])
+    }
+
     /// An error unless weights of these numbers of gate rows are those of all directions.
     pub fn check_weights(
         &self,

@@ -3,7 +3,7 @@
 use super::array::{Array, cells, from_cells, reals};
 use super::draw::{Draw, index_tensor};
 use super::{Case, Expected, Property, opt_case, property};
-use planish_ir::{Attribute, Attributes};
+use planish_ir::{Attribute, Attributes, FLOATS};
 use planish_tensor::{DType, Tensor};
 
 pub fn properties() -> Vec<Property> {
@@ -51,12 +51,12 @@ fn activate(name: &str, x: f64) -> f64 {
         "Sigmoid" => 1.0 / (1.0 + (-x).exp()),
         "LeakyRelu" => {
             if x < 0.0 {
-                0.01 * x
+                f64::from(0.01f32) * x
             } else {
                 x
             }
         }
-        "HardSigmoid" => (0.2 * x + 0.5).clamp(0.0, 1.0),
+        "HardSigmoid" => (f64::from(0.2f32) * x + 0.5).clamp(0.0, 1.0),
         "Elu" => {
             if x < 0.0 {
                 x.exp_m1()
@@ -143,7 +143,7 @@ impl Layer {
 }
 
 fn recurrent(draw: &mut Draw<'_>, cell: Cell) -> Case {
-    let dtype = draw.pick(&[DType::F32, DType::F16, DType::BF16]);
+    let dtype = draw.dtype(FLOATS);
     let (steps, batch, inputs, hidden) = (draw.size(1..=4), draw.size(1..=3), draw.size(1..=4), draw.size(1..=4));
     let direction = draw.pick(&["forward", "reverse", "bidirectional"]);
     let dirs = if direction == "bidirectional" { 2 } else { 1 };
