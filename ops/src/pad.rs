@@ -1,5 +1,5 @@
 //! `Pad`: a tensor with elements added, or taken away, before and after each axis: a constant, the edge, a reflection, or
-//! the other end.
+//! the other end. What is taken away is gone before elements are added.
 //!
 //! Opsets: 2 has `pads` and `value` as attributes; 11 makes them inputs; 13 adds dtypes; 18 adds the input `axes`; 19 the
 //! mode `wrap`; 21, 23, 24, 25 add dtypes.
@@ -10,6 +10,7 @@ use planish_ir::{
     ALL_TENSORS, AttributeError, Axis, Dim, EvalCx, Fact, Facts, INDICES, INT64, InferError, Inputs, NodeView, Op,
     OpError, Outputs, Schema, arg, opt, string,
 };
+use planish_tensor::Shape;
 
 /// `Pad`.
 #[derive(Debug)]
@@ -87,10 +88,19 @@ impl Op for Pad {
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let x = inputs.tensor(0)?;
         let pads = pads_of_axes(&inputs.ints(1)?, inputs.opt_ints(3)?.as_deref(), x.rank(), 0)?;
+        let padded = x.shape().iter().zip(pads).map(|(&dim, (before, after))| self.axis(dim, before, after));
+        let padded: Vec<PaddedAxis> = padded.collect::<Result<_, _>>()?;
+        let shape = Shape::new(&padded.iter().map(|axis| axis.length).collect::<Vec<_>>())?;
+        // Where there are no elements at all, it does not matter where they come from.
+        let mode = if shape.num_elements() == 0 { Mode::Constant } else { self.mode };
+        let room = cx.memory.reserve(x.dtype().bytes_for(shape.num_elements()).unwrap_or(usize::MAX))?;
+        let num_runs = padded.iter().map(|axis| axis.num_runs(mode)).fold(0usize, usize::saturating_add);
+        let _charged = cx.memory.reserve(num_runs.saturating_mul(size_of::<Run>()))?;
+        drop(room);
         let mut axes = everything(x.shape());
-        for ((runs, &dim), (before, after)) in axes.iter_mut().zip(x.shape().iter()).zip(pads) {
-            if (before, after) != (0, 0) {
-                *runs = self.runs(dim, before, after)?;
+        for ((runs, axis), &dim) in axes.iter_mut().zip(&padded).zip(x.shape().iter()) {
+            if axis.kept != dim || axis.length != dim {
+                *runs = axis.runs(mode);
             }
         }
         let fill = inputs.opt_tensor(2)?.filter(|_| self.mode == Mode::Constant);
@@ -98,47 +108,80 @@ impl Op for Pad {
     }
 }
 
+/// An axis and what becomes of it: what is left of it once elements are taken away, and how many are added.
+struct PaddedAxis {
+    /// The first element that is left.
+    start: usize,
+    /// How many are left.
+    left: usize,
+    /// How many of these come out.
+    kept: usize,
+    before: usize,
+    length: usize,
+}
+
 impl Pad {
-    /// What an axis of `dim` elements picks.
-    fn runs(&self, dim: usize, before: i64, after: i64) -> Result<Vec<Run>, OpError> {
+    /// What becomes of an axis of `dim` elements.
+    fn axis(&self, dim: usize, before: i64, after: i64) -> Result<PaddedAxis, OpError> {
         let wrong = || OpError::invalid(format!("an axis of {dim} elements cannot be padded by {before} and {after}"));
         let length = i64::try_from(dim).ok().and_then(|d| d.checked_add(before)?.checked_add(after));
         let length = length.and_then(|length| usize::try_from(length).ok()).ok_or_else(wrong)?;
-        let cut = usize::try_from(before.min(0).unsigned_abs()).map_err(|_| wrong())?;
-        let before = usize::try_from(before.max(0)).map_err(|_| wrong())?;
-        let kept = dim.saturating_sub(cut).min(length.saturating_sub(before));
-        let after = length.saturating_sub(before).saturating_sub(kept);
-        if dim == 0 && self.mode != Mode::Constant && length > 0 {
+        let count = |pad: i64| usize::try_from(pad.max(0)).map_err(|_| wrong());
+        let [cut, cut_after] = [before, after].map(|pad| usize::try_from(pad.min(0).unsigned_abs()));
+        let (cut, cut_after) = (cut.map_err(|_| wrong())?, cut_after.map_err(|_| wrong())?);
+        let before = count(before)?.min(length);
+        let left = dim.saturating_sub(cut).saturating_sub(cut_after);
+        if left == 0 && self.mode != Mode::Constant && length > 0 {
             return Err(wrong());
         }
-        let middle = Run::range(cut.min(dim), kept);
-        let runs = match self.mode {
-            Mode::Constant => vec![Run::fill(before.min(length)), middle, Run::fill(after)],
-            Mode::Edge => {
-                vec![Run::repeated(0, before.min(length)), middle, Run::repeated(dim.saturating_sub(1), after)]
-            }
-            Mode::Reflect => bounced(dim, before, cut, length),
-            Mode::Wrap => wrapped(dim, before, cut, length),
-        };
-        Ok(runs.into_iter().filter(|run| !run.is_empty()).collect())
+        let kept = dim.saturating_sub(cut).min(length - before);
+        Ok(PaddedAxis { start: cut.min(dim), left, kept, before, length })
     }
 }
 
-/// Back and forth between the ends of an axis, so that output index `before` picks `cut`.
-fn bounced(dim: usize, before: usize, cut: usize, length: usize) -> Vec<Run> {
-    if dim == 1 {
-        return vec![Run::repeated(0, length)];
+impl PaddedAxis {
+    /// How many runs are picked, at most.
+    fn num_runs(&self, mode: Mode) -> usize {
+        match mode {
+            Mode::Constant | Mode::Edge => 3,
+            Mode::Reflect => self.length / self.left.saturating_sub(1).max(1) + 2,
+            Mode::Wrap => self.length / self.left.max(1) + 2,
+        }
     }
-    let period = 2 * (dim - 1);
-    // The place in the period that output index 0 picks: `before` steps back from `cut`.
-    let mut place = (cut + period - before % period) % period;
+
+    /// What is picked.
+    fn runs(&self, mode: Mode) -> Vec<Run> {
+        let &PaddedAxis { start, left, kept, before, length } = self;
+        let middle = Run::range(start, kept);
+        let after = length - before - kept;
+        let runs = match mode {
+            Mode::Constant => vec![Run::fill(before), middle, Run::fill(after)],
+            Mode::Edge => {
+                let last = (start + left).saturating_sub(1);
+                vec![Run::repeated(start, before), middle, Run::repeated(last, after)]
+            }
+            Mode::Reflect => bounced(start, left, before, length),
+            Mode::Wrap => wrapped(start, left, before, length),
+        };
+        runs.into_iter().filter(|run| !run.is_empty()).collect()
+    }
+}
+
+/// Back and forth between the ends of `dim` elements from `start` on, so that output index `before` picks the first.
+fn bounced(start: usize, dim: usize, before: usize, length: usize) -> Vec<Run> {
+    if dim == 1 {
+        return vec![Run::repeated(start, length)];
+    }
+    let Some(period @ 1..) = dim.checked_sub(1).map(|last| 2 * last) else { return Vec::new() };
+    // The place in the period that output index 0 picks: `before` steps back from the first.
+    let mut place = (period - before % period) % period;
     let mut runs = Vec::new();
     let mut left = length;
     while left > 0 {
         let run = if place < dim - 1 {
-            Run::strided(place, 1, left.min(dim - 1 - place))
+            Run::strided(start + place, 1, left.min(dim - 1 - place))
         } else {
-            Run::strided(period - place, -1, left.min(period - place))
+            Run::strided(start + period - place, -1, left.min(period - place))
         };
         left -= run.length();
         place = (place + run.length()) % period;
@@ -147,13 +190,13 @@ fn bounced(dim: usize, before: usize, cut: usize, length: usize) -> Vec<Run> {
     runs
 }
 
-/// Round and round an axis, so that output index `before` picks `cut`.
-fn wrapped(dim: usize, before: usize, cut: usize, length: usize) -> Vec<Run> {
-    let mut place = (cut + dim - before % dim.max(1)) % dim.max(1);
+/// Round and round `dim` elements from `start` on, so that output index `before` picks the first.
+fn wrapped(start: usize, dim: usize, before: usize, length: usize) -> Vec<Run> {
+    let mut place = (dim - before % dim.max(1)) % dim.max(1);
     let mut runs = Vec::new();
     let mut left = length;
     while left > 0 {
-        let run = Run::range(place, left.min(dim - place));
+        let run = Run::range(start + place, left.min(dim - place));
         left -= run.length();
         place = 0;
         runs.push(run);
@@ -185,6 +228,9 @@ mod tests {
     fn negative_pads_cut() {
         assert_eq!(padded("constant", &[1, 2, 3], [-1, 1]), [2, 3, 0]);
         assert_eq!(padded("edge", &[1, 2, 3], [1, -2]), [1, 1]);
+        assert_eq!(padded("wrap", &[1, 2, 3, 4], [2, -1]), [2, 3, 1, 2, 3]);
+        assert_eq!(padded("wrap", &[1, 2, 3, 4], [-1, 2]), [2, 3, 4, 2, 3]);
+        assert_eq!(padded("reflect", &[1, 2, 3, 4], [-1, 3]), [2, 3, 4, 3, 2, 3]);
     }
 
     #[test]

@@ -425,17 +425,28 @@ fn pad(draw: &mut Draw<'_>) -> Case {
         pads[at] = if dims[axes[at % axes.len()]] > 0 { -1 } else { 0 };
     }
     let (mut before, mut to) = (vec![0; dims.len()], dims.clone());
+    // What negative pads leave of each axis: where that begins, and how long it is.
+    let mut kept: Vec<(i64, i64)> = dims.iter().map(|&d| (0, d as i64)).collect();
     for (n, &axis) in axes.iter().enumerate() {
         before[axis] = pads[n];
         to[axis] = (dims[axis] as i64 + pads[n] + pads[n + axes.len()]).max(0) as usize;
+        let cuts = [pads[n], pads[n + axes.len()]].map(|pad| (-pad).max(0));
+        kept[axis] = (cuts[0], dims[axis] as i64 - cuts[0] - cuts[1]);
     }
     let fill = draw.flag().then(|| draw.any(x.dtype(), &[]));
+    let attributes = Attributes::new().with("mode", mode);
+    let inputs = [Some(x.clone()), Some(vector(&pads)), fill.clone(), (!all).then(|| vector(&written))];
+    let is_cut_away = |axis: usize| kept[axis].1 <= 0 && to[axis] > 0;
+    if mode != "constant" && (0..dims.len()).any(is_cut_away) {
+        return opt_case(attributes, inputs, [Expected::Refused]);
+    }
     let elements = cells(&x);
     let nothing = fill.as_ref().map_or_else(|| empty(x.dtype()), |fill| cells(fill).data[0].clone());
     let y = Array::from_fn(&to, |index| {
         let from: Option<Vec<usize>> = (0..index.len())
             .map(|axis| {
-                let (at, length) = (index[axis] as i64 - before[axis], dims[axis] as i64);
+                let (start, length) = kept[axis];
+                let at = index[axis] as i64 - before[axis].max(0);
                 let at = match mode {
                     "edge" => at.clamp(0, length - 1),
                     "wrap" => at.rem_euclid(length),
@@ -446,13 +457,11 @@ fn pad(draw: &mut Draw<'_>) -> Case {
                     }
                     _ => at,
                 };
-                (0..length).contains(&at).then_some(at as usize)
+                (0..length).contains(&at).then_some((start + at) as usize)
             })
             .collect();
         from.map_or_else(|| nothing.clone(), |from| elements.at(&from))
     });
-    let attributes = Attributes::new().with("mode", mode);
-    let inputs = [Some(x.clone()), Some(vector(&pads)), fill, (!all).then(|| vector(&written))];
     opt_case(attributes, inputs, [Expected::cells(x.dtype(), &y)])
 }
 
