@@ -5,6 +5,7 @@
 //! `training_mode` as inputs; 13 and 22 add dtypes.
 
 use crate::Define;
+use crate::cast::{Rounding, cast};
 use crate::dtypes::{Number, for_float};
 use crate::random::Generator;
 use planish_ir::{
@@ -46,10 +47,14 @@ impl Op for Dropout {
 
     fn eval(&self, cx: &mut EvalCx<'_>, mut inputs: Inputs) -> Result<Outputs, OpError> {
         let trains = inputs.has(2) && inputs.scalar::<bool>(2)?;
-        let ratio = inputs.opt_tensor(1)?.map_or(Ok(0.5), ratio)?;
+        let ratio = inputs.opt_tensor(1)?.map_or(Ok(0.5), |given| ratio(cx, given))?;
         let data = inputs.take_tensor(0)?;
         let mask = if trains && ratio != 0.0 { Some(self.mask(cx, &data, ratio)?) } else { None };
         let output = match &mask {
+            Some(mask) if FLOAT8.contains(data.dtype()) => {
+                let wide = cast(cx, data.clone(), DType::F32, Rounding::default())?;
+                cast(cx, drop_out(cx, &wide, mask, 1.0 / (1.0 - ratio))?, data.dtype(), Rounding::default())?
+            }
             Some(mask) => drop_out(cx, &data, mask, 1.0 / (1.0 - ratio))?,
             None => data.clone(),
         };
@@ -79,7 +84,10 @@ impl Dropout {
     }
 }
 
-fn ratio(tensor: &Tensor) -> Result<f64, OpError> {
+fn ratio(cx: &EvalCx<'_>, tensor: &Tensor) -> Result<f64, OpError> {
+    if FLOAT8.contains(tensor.dtype()) {
+        return ratio(cx, &cast(cx, tensor.clone(), DType::F32, Rounding::default())?);
+    }
     let ratio = for_float!(tensor.dtype(), T => match tensor.as_slice::<T>()? {
         [ratio] => Ok(ratio.to_f64()),
         other => Err(OpError::invalid(format!("ratio: expected one element, got {}", other.len()))),

@@ -9,8 +9,8 @@ use crate::Define;
 use crate::dtypes::{Number, for_dtypes};
 use crate::movement::{Movement, move_elements};
 use planish_ir::{
-    ALL_TENSORS, AttributeError, Axis, EvalCx, Fact, Facts, INDICES, InferError, Inputs, NodeView, Op, OpError,
-    Outputs, Schema, arg, int, string,
+    ALL_TENSORS, AttributeError, Axis, BOOL, EvalCx, Fact, Facts, INDICES, InferError, Inputs, NUMERIC, NodeView, Op,
+    OpError, Outputs, Schema, Types, arg, int, string,
 };
 use planish_tensor::{DType, Element, Shape, Tensor};
 
@@ -135,6 +135,9 @@ pub enum Reduction {
     Min,
 }
 
+/// What has sums and an order; of bools, these are "or" and "and".
+const REDUCED: Types = NUMERIC.or(BOOL);
+
 impl Reduction {
     /// The reduction that the attribute `reduction` names.
     pub fn parse(node: &NodeView<'_>) -> Result<Reduction, AttributeError> {
@@ -146,6 +149,14 @@ impl Reduction {
             ("min", Reduction::Min),
         ];
         node.choice("reduction", &choices)
+    }
+
+    /// An error where elements of a dtype cannot be reduced.
+    pub fn check(self, dtype: Option<DType>) -> Result<(), InferError> {
+        match dtype.filter(|&dtype| self != Reduction::None && !REDUCED.contains(dtype)) {
+            Some(dtype) => Err(InferError(format!("attribute \"reduction\": elements of {dtype} cannot be reduced"))),
+            None => Ok(()),
+        }
     }
 
     fn meet<T: Number>(self, old: T, update: T) -> T {
@@ -257,6 +268,7 @@ impl Define for ScatterElements {
 
 impl Op for ScatterElements {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        self.reduction.check(x.dtype(0))?;
         if let Some(rank) = x.rank(0) {
             self.axis.resolve(rank)?;
         }

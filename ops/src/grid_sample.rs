@@ -67,6 +67,9 @@ impl Define for GridSample {
 
 impl Op for GridSample {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        if x.dtype(0) == Some(DType::String) && self.mode != Mode::Nearest {
+            return Err(InferError::new("strings cannot be interpolated"));
+        }
         let (Some([n, c, space @ ..]), Some([grid_n, places @ .., axes])) = (x.shape(0), x.shape(1)) else {
             return Ok(vec![Fact::tensor(x.dtype(0))]);
         };

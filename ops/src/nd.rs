@@ -133,6 +133,7 @@ impl Define for ScatterNd {
 
 impl Op for ScatterNd {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        self.reduction.check(x.dtype(0))?;
         Ok(vec![Fact::of_type(x.get(0).map(|f| f.ty.clone()).unwrap_or_default())])
     }
 

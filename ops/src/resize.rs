@@ -12,7 +12,7 @@ use crate::movement::{Movement, move_elements};
 use crate::parallel;
 use planish_ir::{
     ALL_TENSORS, AttributeError, AttributeKind, Axis, Dim, EvalCx, FLOAT, FLOATS, Fact, Facts, INT64, InferError,
-    Inputs, NodeView, Op, OpError, Outputs, Schema, arg, float, int, opt, optional, string,
+    Inputs, NUMERIC, NodeView, Op, OpError, Outputs, Schema, arg, float, int, opt, optional, string,
 };
 use planish_tensor::{DType, Shape, Tensor};
 
@@ -330,6 +330,10 @@ impl Resize {
 
 impl Op for Resize {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
+        let is_interpolated = matches!(self.mode, Mode::Linear | Mode::Cubic);
+        if let Some(dtype) = x.dtype(0).filter(|&dtype| is_interpolated && !NUMERIC.contains(dtype)) {
+            return Err(InferError(format!("attribute \"mode\": elements of {dtype} cannot be interpolated")));
+        }
         let Some(shape) = x.shape(0) else { return Ok(vec![Fact::tensor(x.dtype(0))]) };
         let axes = self.axes(shape.len())?;
         let mut dims = shape.to_vec();

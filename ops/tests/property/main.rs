@@ -11,6 +11,7 @@ mod algebra;
 mod array;
 mod attention;
 mod draw;
+mod dtypes;
 mod elementwise;
 mod images;
 mod indexing;
