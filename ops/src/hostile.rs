@@ -12,6 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod corners;
+
 /// Tries for each operator.
 const TRIES: u64 = 400;
 
@@ -139,6 +141,15 @@ impl Dice {
     }
 }
 
+/// What an operator is evaluated in: little memory, and little time from `start`.
+fn limited(num_outputs: usize, start: Instant) -> EvalCx<'static> {
+    let mut cx = EvalCx::unlimited(&Interpreter);
+    cx.memory = Memory::with_limit(MEMORY_BYTES);
+    cx.wanted = std::iter::repeat_n(true, num_outputs).collect();
+    cx.deadline = Some(start + TIME[0]);
+    cx
+}
+
 /// Gives an operator what follows from `seed`.
 fn attempt(entry: &Entry, seed: u64) {
     let mut dice = Dice(seed | 1);
@@ -162,11 +173,8 @@ fn attempt(entry: &Entry, seed: u64) {
         let _ = op.infer(&Facts::new(&known, num_outputs));
     }
     let _ = op.infer(&Facts::new(&vec![None; inputs.len()], num_outputs));
-    let mut cx = EvalCx::unlimited(&Interpreter);
-    cx.memory = Memory::with_limit(MEMORY_BYTES);
-    cx.wanted = std::iter::repeat_n(true, num_outputs).collect();
     let start = Instant::now();
-    cx.deadline = Some(start + TIME[0]);
+    let mut cx = limited(num_outputs, start);
     let _ = op.eval(&mut cx, Inputs::new(inputs));
     assert!(start.elapsed() < TIME[0] + TIME[1], "the time limit was not noticed");
 }
