@@ -1,6 +1,7 @@
 //! `STFT`: the Fourier transforms of frames that slide over a signal, each weighted by a window.
 //!
-//! `onesided` leaves out the half of each spectrum that a real signal's symmetry says.
+//! `onesided` leaves out the half of each spectrum that a real signal's symmetry says. A signal without an axis of real and
+//! imaginary parts is a real one, as PyTorch exports it.
 //!
 //! Opsets: 17.
 
@@ -39,12 +40,14 @@ impl Define for Stft {
 
 impl Op for Stft {
     fn infer(&self, x: &Facts<'_>) -> Result<Vec<Fact>, InferError> {
-        expect_rank(x, 0, 3)?;
         expect_rank(x, 2, 1)?;
         let scalar = |index| x.elements(index).and_then(|e| e.first().cloned()).unwrap_or_else(Dim::unknown);
         let (batch, signal) = match x.shape(0) {
-            Some([batch, signal, _]) => (batch.clone(), signal.clone()),
-            _ => (Dim::unknown(), Dim::unknown()),
+            Some([batch, signal] | [batch, signal, _]) => (batch.clone(), signal.clone()),
+            Some(shape) => {
+                return Err(InferError(format!("input 0: expected rank 3, got {shape:?}")));
+            }
+            None => (Dim::unknown(), Dim::unknown()),
         };
         let length = match x.shape(2) {
             _ if x.has(3) => scalar(3),
@@ -64,7 +67,7 @@ impl Op for Stft {
 
     fn eval(&self, cx: &mut EvalCx<'_>, inputs: Inputs) -> Result<Outputs, OpError> {
         let (signal, window) = (inputs.tensor(0)?, inputs.opt_tensor(2)?);
-        let &[_, samples, 1 | 2] = signal.shape().dims() else {
+        let (&[_, samples, 1 | 2] | &[_, samples]) = signal.shape().dims() else {
             let got = signal.shape();
             return Err(OpError::invalid(format!("expected a signal of shape [batch, length, 1 or 2], got {got}")));
         };
@@ -98,7 +101,8 @@ impl Stft {
         window: Option<&Tensor>,
         length: usize,
     ) -> Result<Tensor, OpError> {
-        let (batch, samples, parts) = (signal.shape()[0], signal.shape()[1], signal.shape()[2]);
+        let (batch, samples, parts) =
+            (signal.shape()[0], signal.shape()[1], signal.shape().get(2).copied().unwrap_or(1));
         let frames = (samples - length) / step + 1;
         let bins = if self.is_onesided { length / 2 + 1 } else { length };
         let transform = Transform::<f64>::new(cx, length, false)?;
@@ -130,7 +134,7 @@ impl Stft {
 mod tests {
     use crate::testing::{eval_all, tensor};
     use planish_ir::{Attributes, OpError};
-    use planish_tensor::Tensor;
+    use planish_tensor::{Shape, Tensor};
 
     fn stft(onesided: i64, inputs: [Option<Tensor>; 4]) -> Result<Tensor, OpError> {
         Ok(eval_all("", "STFT", Attributes::new().with("onesided", onesided), &inputs, 1)?.remove(0))
@@ -140,8 +144,10 @@ mod tests {
     fn frames_slide_and_are_weighted() {
         let signal = tensor(&[1, 5, 1], &[1f32, 2., 3., 4., 5.]);
         let (step, window) = (tensor(&[], &[2i64]), tensor(&[2], &[1f32, 10.]));
-        let y = stft(0, [Some(signal.clone()), Some(step.clone()), Some(window), None]).unwrap();
+        let y = stft(0, [Some(signal.clone()), Some(step.clone()), Some(window.clone()), None]).unwrap();
         assert_eq!(y, tensor(&[1, 2, 2, 2], &[21f32, 0., -19., 0., 43., 0., -37., 0.]));
+        let flat = signal.reshaped(Shape::new(&[1, 5]).unwrap()).unwrap();
+        assert_eq!(stft(0, [Some(flat), Some(step.clone()), Some(window), None]).unwrap(), y);
         let y = stft(1, [Some(signal), Some(step), None, Some(tensor(&[], &[4i64]))]).unwrap();
         assert_eq!(y, tensor(&[1, 1, 3, 2], &[10f32, 0., -2., 2., -2., 0.]));
     }
@@ -165,6 +171,7 @@ mod tests {
             [signal(), int(1), None, int(5)],
             [signal(), int(1), window(), int(2)],
             [Some(tensor(&[1, 4, 3], &[0f32; 12])), int(1), None, int(2)],
+            [Some(tensor(&[4], &[0f32; 4])), int(1), None, int(2)],
         ] {
             assert!(stft(1, inputs).is_err());
         }
