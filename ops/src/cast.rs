@@ -323,15 +323,19 @@ fn to_strings(cx: &EvalCx<'_>, x: &Tensor) -> Result<Tensor, OpError> {
     Ok(Tensor::from_strings(x.shape().clone(), text)?)
 }
 
-/// The fewest digits that say which float this is: plain, or with an exponent where that would take many zeros.
+/// The fewest digits that say which float this is: plain, or with an exponent where C's `%g` has one for eight digits, which
+/// is when ONNX Runtime writes one.
 fn float_text<T: num_traits::Float + std::fmt::Display + std::fmt::LowerExp>(value: T) -> String {
     let magnitude = value.abs().to_f64().unwrap_or(f64::NAN);
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
         if value.is_sign_negative() { "-INF" } else { "INF" }.to_owned()
-    } else if magnitude != 0.0 && !(1e-5..1e16).contains(&magnitude) {
-        format!("{value:e}")
+    } else if magnitude != 0.0 && !(1e-4..1e8).contains(&magnitude) {
+        let text = format!("{value:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+        format!("{digits}e{sign}{exponent:0>2}")
     } else {
         value.to_string()
     }
@@ -448,7 +452,9 @@ mod tests {
         assert_eq!(cast(words(&["100.5", "-9223372036854775808"]), DType::I64), tensor(&[2], &[100, i64::MIN]));
         assert!(matches!(eval("Cast", to(DType::F32), &[words(&["Hello"])]), Err(OpError::Invalid(_))));
         let y = cast(tensor(&[5], &[0.1f32, 1., 1e20, f32::NAN, f32::NEG_INFINITY]), DType::String);
-        assert_eq!(y.as_strings().unwrap(), ["0.1", "1", "1e20", "NaN", "-INF"]);
+        assert_eq!(y.as_strings().unwrap(), ["0.1", "1", "1e+20", "NaN", "-INF"]);
+        let y = cast(tensor(&[5], &[-1.5e8f64, 12345678.0, 1.25e-7, 1e-4, 1e100]), DType::String);
+        assert_eq!(y.as_strings().unwrap(), ["-1.5e+08", "12345678", "1.25e-07", "0.0001", "1e+100"]);
         assert_eq!(cast(tensor(&[1], &[u64::MAX]), DType::String).as_strings().unwrap(), ["18446744073709551615"]);
     }
 
