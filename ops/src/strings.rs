@@ -137,9 +137,12 @@ impl Op for StringSplit {
 }
 
 /// `StringNormalizer`: the strings that are no stop words, in lower or upper case if asked for.
+///
+/// Case is that of Unicode whatever the locale, but that of ASCII in the locale "C".
 #[derive(Debug)]
 pub struct StringNormalizer {
     case: Case,
+    is_ascii: bool,
     is_case_sensitive: bool,
     /// In lower case unless case matters.
     stopwords: HashSet<String>,
@@ -164,10 +167,16 @@ impl Define for StringNormalizer {
     fn parse(node: &NodeView<'_>) -> Result<Self, AttributeError> {
         let actions = [("NONE", Case::Unchanged), ("LOWER", Case::Lower), ("UPPER", Case::Upper)];
         let is_case_sensitive = node.flag("is_case_sensitive")?;
-        let fold = |word: &String| if is_case_sensitive { word.clone() } else { word.to_lowercase() };
+        let is_ascii = matches!(node.opt_string("locale"), Some("C" | "POSIX"));
+        let fold = |word: &String| if is_case_sensitive { word.clone() } else { lower(word, is_ascii) };
         let stopwords = node.opt_strings("stopwords").unwrap_or_default().iter().map(fold).collect();
-        Ok(StringNormalizer { case: node.choice("case_change_action", &actions)?, is_case_sensitive, stopwords })
+        let case = node.choice("case_change_action", &actions)?;
+        Ok(StringNormalizer { case, is_ascii, is_case_sensitive, stopwords })
     }
+}
+
+fn lower(word: &str, is_ascii: bool) -> String {
+    if is_ascii { word.to_ascii_lowercase() } else { word.to_lowercase() }
 }
 
 impl StringNormalizer {
@@ -175,14 +184,15 @@ impl StringNormalizer {
         if self.is_case_sensitive {
             !self.stopwords.contains(word)
         } else {
-            self.stopwords.is_empty() || !self.stopwords.contains(&word.to_lowercase())
+            self.stopwords.is_empty() || !self.stopwords.contains(&lower(word, self.is_ascii))
         }
     }
 
     fn change(&self, word: &str) -> String {
         match self.case {
             Case::Unchanged => word.to_owned(),
-            Case::Lower => word.to_lowercase(),
+            Case::Lower => lower(word, self.is_ascii),
+            Case::Upper if self.is_ascii => word.to_ascii_uppercase(),
             Case::Upper => word.to_uppercase(),
         }
     }
@@ -318,6 +328,17 @@ mod tests {
         assert_eq!(normalize("UPPER", 1, x.clone()), words(&[1, 2], &["MONDAY", "TUESDAY"]));
         assert_eq!(normalize("LOWER", 0, x), words(&[1, 1], &["tuesday"]));
         assert_eq!(normalize("NONE", 0, words(&[1], &["MONDAY"])), words(&[1], &[""]));
+    }
+
+    #[test]
+    fn case_is_that_of_ascii_in_the_locale_c() {
+        let lower = |locale: &str| {
+            let mut attributes = Attributes::new().with("case_change_action", "LOWER").with("locale", locale);
+            attributes.set("stopwords", Attribute::Strings(vec!["É".to_owned()]));
+            eval("StringNormalizer", attributes, &[words(&[3], &["ÉA", "é", "É"])]).unwrap()
+        };
+        assert_eq!(lower("C"), words(&[2], &["Éa", "é"]));
+        assert_eq!(lower("en_US"), words(&[1], &["éa"]));
     }
 
     #[test]
