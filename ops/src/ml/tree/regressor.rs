@@ -1,5 +1,8 @@
 //! `TreeEnsembleRegressor`: the votes of all trees for each target, aggregated, plus the target's base value, transformed.
 //!
+//! Where there is one target, a leaf has one vote, its first: ONNX Runtime hears no other, and scikit-learn's exporter names
+//! leaves by votes that it repeats for each class.
+//!
 //! Opsets of `ai.onnx.ml`: 1; 3 allows thresholds and weights as `double`; 5 has `TreeEnsemble` in its place.
 
 use super::ensemble::{Aggregate, AnyEnsemble};
@@ -55,9 +58,12 @@ impl Define for TreeEnsembleRegressor {
             ("MAX", Aggregate::Max),
         ];
         let aggregate = node.choice("aggregate_function", &aggregates)?;
-        let (draft, is_double) = listed::parse(node, &VOTES)?;
+        let (mut draft, is_double) = listed::parse(node, &VOTES)?;
         let (base, is_double_base) = numbers(node, "base_values", "base_values_as_tensor")?;
         let num_targets = listed::num_targets(node)?;
+        if num_targets == 1 {
+            draft.leaves.iter_mut().for_each(|votes| votes.end = votes.end.min(votes.start + 1));
+        }
         let ensemble = AnyEnsemble::new(draft, num_targets, is_double || is_double_base)?;
         Ok(TreeEnsembleRegressor(Regression::new(ensemble, aggregate, base, PostTransform::named(node)?)?))
     }

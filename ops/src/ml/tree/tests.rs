@@ -99,6 +99,13 @@ fn votes_are_aggregated_and_the_base_is_added() {
 }
 
 #[test]
+fn a_leaf_votes_once_for_the_only_target() {
+    let attributes = stump("target", &[(1, 0), (1, 0), (2, 0), (2, 0)], &[1.0, 2.0, 4.0, 4.0]);
+    let y = run("TreeEnsembleRegressor", attributes.with("n_targets", 1i64), minus_and_plus(), 1).unwrap();
+    assert_eq!(y[0], tensor(&[2, 1], &[1f32, 4.0]));
+}
+
+#[test]
 fn a_threshold_as_double_is_compared_as_one() {
     let split = 1.0 + f64::EPSILON;
     let mut attributes = stump("target", &[(1, 0), (2, 0)], &[1.0, 2.0]);
