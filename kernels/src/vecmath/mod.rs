@@ -260,7 +260,7 @@ pub fn gelu<S: Simd>(s: S, x: S::F32) -> S::F32 {
         s,
         s.min(s.splat(LAST), a),
         [
-            -0.693_147_1,
+            -std::f32::consts::LN_2,
             -0.797_889_3,
             -0.318_260_7,
             -0.036_522_694,

@@ -317,7 +317,7 @@ fn an_outline_leaves_out_long_payloads_and_nothing_else() {
         let raw_data = Some(payload.slice(i..payload.len() - 7 * i));
         graph.initializer.push(TensorProto { name: format!("{i}"), raw_data, ..Default::default() });
     }
-    let text = AttributeProto { name: "long".into(), s: Some(payload.clone()), ..Default::default() };
+    let text = AttributeProto { name: "long".into(), s: Some(payload), ..Default::default() };
     graph.node[0].attribute.push(text);
     let bytes = model.encode_to_vec();
     let path = std::env::temp_dir().join(format!("planish-outline-{}", std::process::id()));
