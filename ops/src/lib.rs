@@ -363,6 +363,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<microsoft::Inverse>(),
     entry::<microsoft::MatMulIntegerToFloat>(),
     entry::<microsoft::MatMulNBits>(),
+    entry::<microsoft::MurmurHash3>(),
     entry::<microsoft::QGemm>(),
     entry::<microsoft::QLinearAdd>(),
     entry::<microsoft::QLinearAveragePool>(),

@@ -11,7 +11,7 @@ use planish_ir::{
 use planish_tensor::{DType, Shape, Tensor};
 use regex::Regex;
 
-/// Tokens that stand for the start and the end of a text.
+/// Tokens that stand for the start and the end of a text, where `mark` asks for them.
 const MARKS: [&str; 2] = ["\u{2}", "\u{3}"];
 
 /// `Tokenizer`.
@@ -82,10 +82,6 @@ impl Tokenizer {
             }),
         };
         tokens.retain(|token| token.chars().take(self.least_chars).count() == self.least_chars);
-        if self.is_marked {
-            tokens.insert(0, MARKS[0]);
-            tokens.push(MARKS[1]);
-        }
         tokens
     }
 }
@@ -109,12 +105,16 @@ impl Op for Tokenizer {
             rows.push(self.tokens(text));
         }
         let most = rows.iter().map(Vec::len).max().unwrap_or(0);
+        // Where no text has any token, there are no marks either.
+        let is_marked = self.is_marked && most > 0;
+        let most = if is_marked { most + MARKS.len() } else { most };
         let shape = Shape::new(&[x.shape().dims(), &[most]].concat())?;
         let per_token = size_of::<String>().saturating_add(self.padding.len());
         let _tokens = cx.memory.reserve(shape.num_elements().saturating_mul(per_token).saturating_add(bytes))?;
         let mut tokens: Vec<String> = Vec::with_capacity(shape.num_elements());
         for (row, found) in rows.into_iter().enumerate() {
-            tokens.extend(found.into_iter().map(str::to_owned));
+            let [start, end] = MARKS.map(|mark| is_marked.then_some(mark));
+            tokens.extend(start.into_iter().chain(found).chain(end).map(str::to_owned));
             tokens.resize((row + 1) * most, self.padding.clone());
         }
         Ok(Tensor::from_strings(shape, tokens)?.into())
@@ -154,6 +154,10 @@ mod tests {
         let y = run(common(0, 1).with("separators", separators(&[""])), &["aé"]).unwrap();
         assert_eq!(y, words(&[1, 2], &["a", "é"]));
         let y = run(common(0, 1).with("tokenexp", "x"), &["", "a"]).unwrap();
+        assert_eq!(y, words(&[2, 0], &[]));
+        let y = run(common(1, 1).with("tokenexp", "x"), &["x", "a"]).unwrap();
+        assert_eq!(y, words(&[2, 3], &["\u{2}", "x", "\u{3}", "\u{2}", "\u{3}", "#"]));
+        let y = run(common(1, 1).with("tokenexp", "x"), &["", "a"]).unwrap();
         assert_eq!(y, words(&[2, 0], &[]));
     }
 

@@ -443,6 +443,15 @@ fn older_forms_become_the_newest() {
             "y = Resize<coordinate_transformation_mode=asymmetric, nearest_mode=floor>(x, _, [1.0, 2.0])",
         ),
         (
+            13,
+            node("Resize", &["x", "", "s"], &["y"])
+                .with(attribute("coordinate_transformation_mode", AttributeType::String, |a| {
+                    a.s = Some("tf_half_pixel_for_nn".into());
+                }))
+                .with(attribute("nearest_mode", AttributeType::String, |a| a.s = Some("floor".into()))),
+            "y = Resize<coordinate_transformation_mode=half_pixel, nearest_mode=round_prefer_ceil>(x, _, s)",
+        ),
+        (
             16,
             node("GridSample", &["x", "u"], &["y"])
                 .with(attribute("mode", AttributeType::String, |a| a.s = Some("bicubic".into()))),

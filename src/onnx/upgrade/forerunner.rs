@@ -44,6 +44,25 @@ pub(super) fn unique(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result
     Ok(())
 }
 
+/// `CDist` is the distance of each row of A to each row of B, or its square.
+pub(super) fn cdist(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
+    let is_root = match draft.string("metric").unwrap_or("sqeuclidean") {
+        "euclidean" => true,
+        "sqeuclidean" => false,
+        other => return draft.unsupported(format!("CDist with metric {other:?}")),
+    };
+    let (a, b) = (draft.required_input(0)?, draft.required_input(1)?);
+    let (one, zero, last) =
+        (draft.ints(graph, "one", &[1])?, draft.ints(graph, "zero", &[0])?, draft.ints(graph, "last", &[-1])?);
+    let rows = draft.node(graph, "Unsqueeze", Attributes::new(), &[Some(a), Some(one)])?;
+    let others = draft.node(graph, "Unsqueeze", Attributes::new(), &[Some(b), Some(zero)])?;
+    let difference = draft.node(graph, "Sub", Attributes::new(), &[Some(rows), Some(others)])?;
+    draft.rename(if is_root { "ReduceL2" } else { "ReduceSumSquare" });
+    draft.operator.attributes = Attributes::new().with("keepdims", 0i64);
+    draft.inputs = vec![Some(difference), Some(last)];
+    Ok(())
+}
+
 /// `MatMulInteger16` sums in `int32`, wrapping.
 pub(super) fn matmul_integer16(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     for index in [0, 1] {

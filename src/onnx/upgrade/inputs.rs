@@ -4,7 +4,7 @@ use super::{Draft, known_length};
 use crate::onnx::error::ImportError;
 use crate::onnx::import::builder::GraphBuilder;
 use planish_ir::{Attribute, Attributes};
-use planish_tensor::Tensor;
+use planish_tensor::{DType, Tensor};
 
 /// `axes` of reductions, `Squeeze` and `Unsqueeze`. Where reductions have none, they reduce all axes, as they still do.
 pub(super) fn axes(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
@@ -12,6 +12,22 @@ pub(super) fn axes(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<()
         let axes = draft.ints(graph, "axes", &axes)?;
         draft.set_input(1, Some(axes));
     }
+    Ok(())
+}
+
+/// `ReduceLogSum` and `ReduceLogSumExp` took integers, and rounded their logarithms towards zero.
+pub(super) fn logarithm_of_integers(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
+    let x = draft.required_input(0)?;
+    let Some(dtype) = graph.fact(x).dtype().filter(|dtype| dtype.is_integer()) else { return Ok(()) };
+    let to = |dtype: DType| Attributes::new().with("to", i64::from(dtype.to_onnx()));
+    let mut inputs = draft.inputs.clone();
+    inputs[0] = Some(draft.node(graph, "Cast", to(DType::F64), &[Some(x)])?);
+    let operator = draft.operator.name.clone();
+    let attributes = draft.operator.attributes.clone();
+    let logarithm = draft.node(graph, &operator, attributes, &inputs)?;
+    draft.rename("Cast");
+    draft.operator.attributes = to(dtype);
+    draft.inputs = vec![Some(logarithm)];
     Ok(())
 }
 

@@ -252,6 +252,9 @@ mod tests {
         ("Dropout", 10, "the mask was of the data's type"),
         ("GlobalLpPool", 2, "`p` was a float"),
         ("PRelu", 7, "the slope was one a channel"),
+        ("ReduceLogSum", 28, "integers were taken too"),
+        ("ReduceLogSumExp", 28, "integers were taken too"),
+        ("Resize", 18, "coordinates of TensorFlow's own were taken too"),
     ];
 
     /// Whether nothing but optional things with a default came with the change. That the default is the older meaning was

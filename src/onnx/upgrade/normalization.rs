@@ -13,12 +13,30 @@ pub(super) fn drop_is_test(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> 
     Ok(())
 }
 
-/// `spatial = 0` of `BatchNormalization` had statistics for each element.
-pub(super) fn drop_spatial(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
-    match draft.take_int("spatial")? {
-        Some(0) => draft.unsupported("batch normalization with spatial = 0"),
-        _ => Ok(()),
+/// `spatial = 0` of `BatchNormalization` had statistics for each element: with the axes after the batch as one, each element
+/// is a channel.
+pub(super) fn drop_spatial(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
+    if draft.take_int("spatial")? != Some(0) {
+        return Ok(());
     }
+    if (1..5).any(|output| draft.wants(output)) {
+        return draft.unsupported("training of batch normalization with spatial = 0");
+    }
+    let x = draft.required_input(0)?;
+    let all = draft.ints(graph, "all", &[-1])?;
+    let mut inputs = vec![Some(draft.node(graph, "Flatten", Attributes::new(), &[Some(x)])?)];
+    for index in 1..5 {
+        let statistic = draft.required_input(index)?;
+        inputs.push(Some(draft.node(graph, "Reshape", Attributes::new(), &[Some(statistic), Some(all)])?));
+    }
+    let attributes = draft.operator.attributes.clone();
+    let flat = draft.node(graph, "BatchNormalization", attributes, &inputs)?;
+    let shape = draft.node(graph, "Shape", Attributes::new(), &[Some(x)])?;
+    draft.rename("Reshape");
+    draft.operator.attributes = Attributes::new().with("allowzero", 1i64);
+    draft.inputs = vec![Some(flat), Some(shape)];
+    draft.outputs.truncate(1);
+    Ok(())
 }
 
 /// Training was asked for by naming more outputs than one, and is by `training_mode` now. Saved statistics are gone.

@@ -43,9 +43,7 @@ pub(super) fn resize_10(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Resu
     Ok(())
 }
 
-/// Inputs not in use were empty tensors, and are absent now. `tf_half_pixel_for_nn` is gone: it meant (i + ½) / scale,
-/// half an element above `half_pixel`, so that rounding down there is rounding half up here, and rounding half down
-/// there is rounding up here.
+/// Inputs not in use were empty tensors, and are absent now.
 pub(super) fn resize_11(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     for index in [1, 2] {
         if draft.input(index).is_some_and(|value| is_empty(graph, value)) {
@@ -55,8 +53,17 @@ pub(super) fn resize_11(draft: &mut Draft, graph: &mut GraphBuilder<'_>) -> Resu
     if draft.input(3).is_some() {
         draft.set_input(2, None);
     }
+    Ok(())
+}
+
+/// `tf_half_pixel_for_nn` is gone: it meant (i + ½) / scale, half an element above `half_pixel`, so that rounding down
+/// there is rounding half up here, and rounding half down there is rounding up here.
+pub(super) fn resize_13(draft: &mut Draft, _graph: &mut GraphBuilder<'_>) -> Result<(), ImportError> {
     if draft.string("coordinate_transformation_mode") != Some("tf_half_pixel_for_nn") {
         return Ok(());
+    }
+    if draft.string("mode").is_some_and(|mode| mode != "nearest") {
+        return draft.unsupported("tf_half_pixel_for_nn between elements");
     }
     let nearest_mode = match draft.string("nearest_mode").unwrap_or("round_prefer_floor") {
         "floor" => "round_prefer_ceil",

@@ -1,0 +1,1 @@
+2he2dog2dog2#2#2#2ab2c2#2lead2trail2#By0
