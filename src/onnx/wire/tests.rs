@@ -308,6 +308,16 @@ proptest! {
     }
 }
 
+/// What an outline makes of a file of these bytes.
+fn outline(name: &str, bytes: &[u8]) -> Outline {
+    let path = std::env::temp_dir().join(format!("planish-outline-{name}-{}", std::process::id()));
+    std::fs::write(&path, bytes).expect("it is written");
+    let mut file = std::fs::File::open(&path).expect("it is there");
+    let outline = Outline::read(&mut file).expect("it is read");
+    std::fs::remove_file(&path).expect("it is there");
+    outline
+}
+
 #[test]
 fn an_outline_leaves_out_long_payloads_and_nothing_else() {
     let payload: Bytes = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
@@ -320,14 +330,8 @@ fn an_outline_leaves_out_long_payloads_and_nothing_else() {
     let text = AttributeProto { name: "long".into(), s: Some(payload), ..Default::default() };
     graph.node[0].attribute.push(text);
     let bytes = model.encode_to_vec();
-    let path = std::env::temp_dir().join(format!("planish-outline-{}", std::process::id()));
-    let outline = |bytes: &[u8]| {
-        std::fs::write(&path, bytes).expect("it is written");
-        let mut file = std::fs::File::open(&path).expect("it is there");
-        Outline::read(&mut file).expect("it is read")
-    };
 
-    let whole = outline(&bytes);
+    let whole = outline("whole", &bytes);
     let mut decoded = decode_model(whole.bytes.clone()).expect("it is a model");
     let mut num_gaps = 0;
     for tensor in &mut decoded.graph.as_mut().expect("it has one").initializer {
@@ -345,7 +349,28 @@ fn an_outline_leaves_out_long_payloads_and_nothing_else() {
     for end in (0..bytes.len()).step_by(997).chain([bytes.len() - 1]) {
         let cut = &bytes[..end];
         let error = |bytes: Bytes| decode_model(bytes).err().map(|e| e.to_string());
-        assert_eq!(error(outline(cut).bytes), error(Bytes::copy_from_slice(cut)), "cut at {end}");
+        assert_eq!(error(outline("cut", cut).bytes), error(Bytes::copy_from_slice(cut)), "cut at {end}");
     }
-    std::fs::remove_file(&path).expect("it is there");
+}
+
+proptest! {
+    #[test]
+    fn a_broken_file_has_the_same_fault_with_gaps(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut model = small_model();
+        let raw_data = Some(vec![0; 70_000].into());
+        let graph = model.graph.as_mut().expect("it has one");
+        graph.initializer.push(TensorProto { name: "long".into(), raw_data, ..Default::default() });
+        let mut bytes = model.encode_to_vec();
+        let payload = bytes.windows(70_000).position(|w| w.iter().all(|&byte| byte == 0)).expect("it is in the file");
+        for (index, byte) in changes {
+            let at = index.index(bytes.len() - 70_000);
+            bytes[if at < payload { at } else { at + 70_000 }] = byte;
+        }
+        let expected = decode_model(bytes.clone().into()).map_err(|e| e.to_string());
+        let decoded = decode_model(outline("broken", &bytes).bytes).map_err(|e| e.to_string());
+        // The payload is zeros in both.
+        prop_assert_eq!(decoded, expected);
+    }
 }
