@@ -14,7 +14,7 @@ use planish_tensor::{
 ///
 /// Every kind of field is held against dtype and shape: the elements must lie in exactly one place, that which the
 /// standard gives the dtype, and be exactly as many as the shape says. `raw_data` is shared, not copied, where it is
-/// aligned.
+/// aligned; where it was left in the model's file, it is read from there.
 pub fn tensor_from_proto(
     proto: &TensorProto,
     external: &ExternalFiles,

@@ -75,15 +75,14 @@ impl Band {
 }
 
 impl DepthwiseBlocks<'_> {
-    /// Whether such a convolution is faster this way. Columns of one stride are cheap to deal out along a row, but not to
-    /// AVX-512, whose vectors of 16 want longer rows for it.
+    /// Whether such a convolution is faster this way. AVX2 is faster with strided rows as they lie, their columns dealt out.
     pub(super) fn pays(isa: Isa, geometry: &ConvGeometry) -> bool {
         let reach = |dim: usize| (geometry.kernel[dim] - 1) * geometry.dilations[dim];
         let row =
             (geometry.output[2].saturating_sub(1)).saturating_mul(geometry.strides[2]).saturating_add(reach(2) + 1);
         let is_near = row.saturating_mul(reach(1) + 1).saturating_mul(MAX_LANES) <= LONGEST_BAND;
-        let is_dealt_out = isa != Isa::Avx512 || geometry.strides[2] == 1;
-        let is_awkward = geometry.output[2] < LONG_ROW || !is_dealt_out;
+        let is_strided = isa == Isa::Avx512 && geometry.strides[2] > 1;
+        let is_awkward = geometry.output[2] < LONG_ROW || is_strided;
         is_awkward
             && geometry.is_flat()
             && is_near

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::bytes::AlignedBytes;
 use super::codes::{Code, Quantized, Sign, ZeroPoints};
-use super::spill::{Width, narrow};
+use super::spill::{Width, most_spilled_bytes, narrow};
 use super::tile::{GROUP, Level, MR, NR};
 use crate::Threads;
 use crate::gemm::MatRef;
@@ -207,25 +207,6 @@ impl PackedB8 {
         Self { lines, widths, columns, depth }
     }
 
-    /// The memory that packing `depth` × `columns` takes.
-    pub fn size_bytes(depth: usize, columns: usize) -> Option<usize> {
-        let width = columns.checked_next_multiple_of(NR)?;
-        let depth = depth.checked_next_multiple_of(GROUP)?;
-        width.checked_mul(depth)?.checked_add(columns.checked_mul(9)?)
-    }
-
-    /// The number of rows, along which products are summed.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// The number of columns.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-}
-
-impl PackedB8 {
     /// What the codes of the first column stand for.
     pub(super) fn differences(&self) -> Vec<i16> {
         let Self { lines, widths, depth, .. } = self;
@@ -236,6 +217,24 @@ impl PackedB8 {
             spill.add_to_first_line(&mut differences);
         }
         differences
+    }
+
+    /// The memory that packing `depth` × `columns` takes at most.
+    pub fn size_bytes(depth: usize, columns: usize) -> Option<usize> {
+        let width = columns.checked_next_multiple_of(NR)?;
+        let depth = depth.checked_next_multiple_of(GROUP)?;
+        let panels = width.checked_mul(depth)?;
+        panels.checked_add(most_spilled_bytes::<NR>(panels))?.checked_add(columns.checked_mul(9)?)
+    }
+
+    /// The number of rows, along which products are summed.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
     }
 }
 
@@ -287,10 +286,11 @@ impl PackedA8 {
         Self { lines, widths, rows, groups }
     }
 
-    /// The memory that packing `rows` of `groups` takes.
+    /// The memory that packing `rows` of `groups` takes at most.
     pub(super) fn size_bytes(rows: usize, groups: usize) -> Option<usize> {
         let rows = rows.checked_next_multiple_of(MR)?;
-        rows.checked_mul(groups.checked_mul(GROUP)?)?.checked_add(rows.checked_mul(9)?)
+        let panels = rows.checked_mul(groups.checked_mul(GROUP)?)?;
+        panels.checked_add(most_spilled_bytes::<MR>(panels))?.checked_add(rows.checked_mul(9)?)
     }
 
     pub(super) fn rows(&self) -> usize {

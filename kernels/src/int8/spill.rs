@@ -57,10 +57,19 @@ const RIGHT_SHARE: usize = 32;
 /// The same for a left panel, where a spill is added to whole vectors.
 const LEFT_SHARE: usize = 24;
 
+/// How many codes of panels of `len` bytes may spill.
+fn most_spills<const WIDTH: usize>(len: usize) -> usize {
+    len / if WIDTH == NR { RIGHT_SHARE } else { LEFT_SHARE }
+}
+
+/// The memory that what panels of `len` bytes spill takes at most.
+pub(super) fn most_spilled_bytes<const WIDTH: usize>(len: usize) -> usize {
+    most_spills::<WIDTH>(len) * size_of::<Spill>()
+}
+
 /// Makes the signed codes of a panel narrow, if the unit gains by it and few of them spill.
 pub(super) fn narrow<const WIDTH: usize>(unit: Unit, panel: &mut [u8]) -> Width {
-    let share = if WIDTH == NR { RIGHT_SHARE } else { LEFT_SHARE };
-    let most = if unit.adds_in_pairs() { panel.len() / share } else { 0 };
+    let most = if unit.adds_in_pairs() { most_spills::<WIDTH>(panel.len()) } else { 0 };
     let count = dispatch(Count(panel));
     if count > most {
         return Width::Wide;
