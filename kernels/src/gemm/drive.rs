@@ -202,20 +202,22 @@ impl Product<'_> {
     /// Into how many shares rows and columns are cut.
     fn grid(&self, threads: &Threads) -> (usize, usize) {
         const NS_PER_MULTIPLY_ADD: f64 = 0.02;
-        const PACKED_PER_MULTIPLY_ADD: f64 = 16.0;
+        // What a number of an operand costs for each depth, in multiply-adds: it comes from memory, and is packed where it is not yet.
+        const READ: f64 = 8.0;
+        const PACK: f64 = 16.0;
         let row_panels = self.rows.div_ceil(MR);
         let column_panels = self.columns.div_ceil(NR);
         let panel_ns = (MR * NR) as f64 * self.depth.max(1) as f64 * NS_PER_MULTIPLY_ADD;
         let tasks = threads.split(row_panels.saturating_mul(column_panels), panel_ns);
-        let packs_left = matches!(self.left, Left::Matrix(_)) as usize as f64;
-        let packs_right = !self.right.is_packed() as usize as f64;
+        let left = if matches!(self.left, Left::Matrix(_)) { PACK } else { READ };
+        let right = if self.right.is_packed() { READ } else { PACK };
         let cost = |row_tasks: usize, column_tasks: usize| {
             let rows = row_panels.div_ceil(row_tasks) * MR;
             let columns = column_panels.div_ceil(column_tasks) * NR;
             let product = rows as f64 * columns as f64;
-            let packing = packs_left * rows as f64 + packs_right * columns as f64;
+            let operands = left * rows as f64 + right * columns as f64;
             let rounds = (row_tasks * column_tasks).div_ceil(threads.count()) as f64;
-            (product + PACKED_PER_MULTIPLY_ADD * packing) * rounds
+            (product + operands) * rounds
         };
         (1..=tasks)
             .map(|row_tasks| (row_tasks, tasks.div_ceil(row_tasks)))
@@ -419,7 +421,7 @@ unsafe fn tiles(
                 let tile_columns = kernel.columns.min(near.end - column);
                 let b = right.start.wrapping_add(column_panel * right.panel_stride);
                 // The first rows fetch the panels from memory, the others find them near.
-                let ahead = if row_panel == 0 { right.panel_stride } else { 0 };
+                let ahead = if row_panel == 0 { kernel.columns / NR * right.panel_stride } else { 0 };
                 let tile = Tile {
                     rows: tile_rows,
                     columns: tile_columns,

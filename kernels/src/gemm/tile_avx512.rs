@@ -40,11 +40,20 @@ unsafe fn tile_of_width<const VECTORS: usize>(tile: &Tile<'_>) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match tile.b_rows {
-            BRows::Apart(stride) if tile.rows == MR && is_packed && is_whole => packed_body::<VECTORS>(tile, stride),
+            BRows::Apart(stride) if tile.rows == MR && is_packed && is_whole => {
+                if tile.b_next == tile.b {
+                    packed_body::<VECTORS, false>(tile, stride);
+                } else {
+                    packed_body::<VECTORS, true>(tile, stride);
+                }
+            }
             BRows::Apart(stride) => tile_of_height::<VECTORS>(
                 tile,
                 #[inline(always)]
-                |k| tile.b.wrapping_add(k * stride),
+                |k| {
+                    prefetch_panels::<VECTORS>(tile.b_next.wrapping_add(k * stride), tile.b_panel_stride);
+                    tile.b.wrapping_add(k * stride)
+                },
             ),
             BRows::At(places) => {
                 let places = &places[..tile.depth];
@@ -87,13 +96,17 @@ unsafe fn tile_of_height<const VECTORS: usize>(tile: &Tile<'_>, b_row: impl Fn(u
 /// # Safety
 /// As [`tile`], with six rows, A's strides 1 and [`MR`], and [`NR`] readable columns in each panel of B.
 #[target_feature(enable = "avx512f")]
-unsafe fn packed_body<const VECTORS: usize>(tile: &Tile<'_>, stride: usize) {
+unsafe fn packed_body<const VECTORS: usize, const AHEAD: bool>(tile: &Tile<'_>, stride: usize) {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; MR];
-    let (mut a, mut b) = (tile.a, tile.b);
+    let (mut a, mut b, mut next) = (tile.a, tile.b, tile.b_next);
     for _ in 0..tile.depth {
         // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and `NR` wide.
         unsafe {
             prefetch(a);
+            if AHEAD {
+                prefetch_panels::<VECTORS>(next, tile.b_panel_stride);
+                next = next.wrapping_add(stride);
+            }
             add_products(a, b, tile.b_panel_stride, &mut sums);
             a = a.add(MR);
             b = b.add(stride);
@@ -130,6 +143,15 @@ unsafe fn placed_body<const VECTORS: usize>(tile: &Tile<'_>, places: &[usize]) {
 fn prefetch(a: *const f32) {
     const AHEAD: usize = 32 * MR;
     _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
+}
+
+/// Asks for one row of the panels that come next.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch_panels<const VECTORS: usize>(row: *const f32, panel_stride: usize) {
+    for i in 0..VECTORS {
+        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(i * panel_stride).cast());
+    }
 }
 
 /// Adds the products of one depth to the sums.
