@@ -24,9 +24,10 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         Dim::known(0)
     }
 
-    /// An equivalent operator that holds what it prepared from constant inputs (packed weights), or `None` where there is
-    /// nothing to gain. It is given the same inputs, but constants that it names in `dropped` may be absent.
-    fn prepare(&self, _cx: &EvalCx<'_>, _constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+    /// An equivalent operator that holds what it prepared from constant inputs (packed weights) for inputs of the types that
+    /// are known, or `None` where there is nothing to gain. It is given the same inputs, but constants that it names in
+    /// `dropped` may be absent.
+    fn prepare(&self, _cx: &EvalCx<'_>, _x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
         Ok(None)
     }
 

@@ -44,12 +44,14 @@ struct Weights {
     shape: Shape,
     /// The filters transformed for the first input for which that pays; `None` where the budget had no room for them.
     tiles: OnceLock<Option<Packed<Winograd>>>,
+    /// The filters in a form of their own for the first input for which that pays; `None` as above.
+    own_form: OnceLock<Option<Packed<PackedConv>>>,
 }
 
 impl Weights {
     /// The transformed filters, where an input of this geometry is convolved faster with them.
     fn tiles_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Option<&Winograd> {
-        if !Winograd::pays(geometry) {
+        if !self.packed.is_matrix() || !Winograd::pays(geometry) {
             return None;
         }
         let transform = || {
@@ -57,6 +59,18 @@ impl Weights {
             Packed::new(&cx.memory, size, || Winograd::new(&self.packed, geometry, &cx.threads)).ok()
         };
         self.tiles.get_or_init(transform).as_deref()
+    }
+
+    /// The filters in the form that suits an input of this geometry.
+    fn form_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> &PackedConv {
+        if !self.packed.is_matrix() || !PackedConv::has_own_form(geometry) {
+            return &self.packed;
+        }
+        let reform = || {
+            let charge = cx.memory.reserve(PackedConv::size_bytes_for(geometry)?).ok()?;
+            Some(Packed::charged(self.packed.to_own_form(geometry, &cx.threads)?, charge))
+        };
+        self.own_form.get_or_init(reform).as_deref().unwrap_or(&self.packed)
     }
 }
 
@@ -108,8 +122,8 @@ impl Op for Conv {
         conv_macs(x.shape(1), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let packed = self.packed(cx, constants.get(1).copied().flatten())?;
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let packed = self.packed(cx, x)?;
         Ok(packed.map(|op| Prepared { op: Arc::new(op), dropped: vec![1] }))
     }
 }
@@ -211,23 +225,48 @@ impl ConvForm {
         let channels = group_channels.saturating_mul(self.groups);
         ConvGeometry::new(1, channels, filters, self.groups, kernel, window).ok()
     }
+
+    /// The sizes of a convolution of an input whose dimensions are known, but perhaps for how many images there are: of one
+    /// of them then.
+    fn geometry_of(&self, x: &[Dim], w: &Shape) -> Option<ConvGeometry> {
+        let known = |(i, dim): (usize, &Dim)| match dim.as_known() {
+            None if i == 0 => Some(1),
+            size => usize::try_from(size?).ok(),
+        };
+        let x: Vec<usize> = x.iter().enumerate().map(known).collect::<Option<_>>()?;
+        let x = Shape::new(&x).ok()?;
+        self.resolve(&x, w, None).ok()?.geometry(&x)
+    }
 }
 
 impl Conv {
-    /// The filters packed, where the kernel takes their rank and size.
-    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor) -> Result<Option<Weights>, OpError> {
+    /// The filters packed, where the kernel takes their rank and size, in the form for an input of size `sized` where that is
+    /// known.
+    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor, sized: Option<&ConvGeometry>) -> Result<Option<Weights>, OpError> {
         let Some(geometry) = self.form.filter_geometry(w.shape()) else { return Ok(None) };
         let values = w.as_slice::<f32>()?;
-        let packed = Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
-            PackedConv::pack(&geometry, values, &cx.threads)
-        })?;
-        Ok(Some(Weights { packed, shape: w.shape().clone(), tiles: OnceLock::new() }))
+        let sized = sized.filter(|sized| PackedConv::has_own_form(sized) && !Winograd::pays(sized));
+        let packed = match sized {
+            Some(sized) => Packed::new(&cx.memory, PackedConv::size_bytes_for(sized), || {
+                PackedConv::pack_for(sized, values, &cx.threads)
+            }),
+            None => Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
+                PackedConv::pack(&geometry, values, &cx.threads)
+            }),
+        };
+        Ok(Some(Weights {
+            packed: packed?,
+            shape: w.shape().clone(),
+            tiles: OnceLock::new(),
+            own_form: OnceLock::new(),
+        }))
     }
 
-    /// The same with `filters` packed, where the kernel takes them.
-    pub fn packed(&self, cx: &EvalCx<'_>, filters: Option<&Tensor>) -> Result<Option<Conv>, OpError> {
-        let Some(w) = filters.filter(|w| w.dtype() != DType::F64) else { return Ok(None) };
-        let weights = self.pack(cx, &to_f32(cx, w)?)?;
+    /// The same with the filters packed, where they are constant and the kernel takes them.
+    pub fn packed(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Conv>, OpError> {
+        let Some(w) = x.constant(1).filter(|w| w.dtype() != DType::F64) else { return Ok(None) };
+        let sized = x.shape(0).and_then(|dims| self.form.geometry_of(dims, w.shape()));
+        let weights = self.pack(cx, &to_f32(cx, w)?, sized.as_ref())?;
         Ok(weights.map(|weights| Conv { form: self.form.clone(), weights: Some(Arc::new(weights)) }))
     }
 
@@ -245,7 +284,7 @@ impl Conv {
         let absent = || OpError::invalid("input 1 is absent");
         let packed = match (&self.weights, w) {
             (Some(weights), _) => Some(weights.clone()),
-            (None, w) => self.pack(cx, w.ok_or_else(absent)?)?.map(Arc::new),
+            (None, w) => self.pack(cx, w.ok_or_else(absent)?, None)?.map(Arc::new),
         };
         let filters = match (&packed, w) {
             (Some(weights), _) => &weights.shape,
@@ -271,7 +310,11 @@ impl Conv {
                         kernel::conv_winograd(&cx.threads, &geometry, values, tiles, bias, start, activation, &mut y);
                     }
                     None => {
-                        kernel::conv(&cx.threads, &geometry, values, &weights.packed, bias, start, activation, &mut y);
+                        let packed = match &self.weights {
+                            Some(own) => own.form_for(cx, &geometry),
+                            None => &weights.packed,
+                        };
+                        kernel::conv(&cx.threads, &geometry, values, packed, bias, start, activation, &mut y);
                     }
                 }
                 Ok(y.freeze())
@@ -378,7 +421,8 @@ mod tests {
         let expected = eval("Conv", attributes(), &[x.clone(), w.clone(), b.clone()]).unwrap();
         let node = NodeView::new(&Conv::SCHEMA, &attributes(), 3, 1).and_then(|node| Conv::parse(&node)).unwrap();
         let cx = EvalCx::unlimited(&Interpreter);
-        let conv = node.packed(&cx, Some(&w)).unwrap().unwrap();
+        let facts = [Fact::unknown(), Fact::constant(w)];
+        let conv = node.packed(&cx, &Facts::new(&[Some(&facts[0]), Some(&facts[1])], 1)).unwrap().unwrap();
         let y = conv.convolve(&cx, &x, None, Some(&b), None, None).unwrap();
         assert!(conv.weights.unwrap().tiles.get().is_some_and(Option::is_some));
         for (y, expected) in y.as_slice::<f32>().unwrap().iter().zip(expected.as_slice::<f32>().unwrap()) {

@@ -85,8 +85,8 @@ impl Op for Gemm {
         }
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let Some(b) = constants.get(1).copied().flatten() else { return Ok(None) };
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let Some(b) = x.constant(1) else { return Ok(None) };
         let Some(weights) = pack_right(cx, b, self.form.is_b_transposed)? else { return Ok(None) };
         Ok(Some(Prepared { op: Arc::new(Gemm { form: self.form, weights: Some(weights) }), dropped: vec![1] }))
     }
@@ -204,7 +204,7 @@ fn eval_generic<T: Number + kernel::Number>(form: &Form, cx: &EvalCx<'_>, inputs
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{eval, tensor};
+    use crate::testing::{eval, prepare, tensor};
     use planish_ir::{Attributes, Interpreter};
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let gemm = Gemm { form, weights: None };
         let b = tensor(&[2, 2], &[1f32, 2., 3., 4.]);
         let mut cx = EvalCx::unlimited(&Interpreter);
-        let prepared = gemm.prepare(&cx, &[None, Some(&b)]).unwrap().unwrap();
+        let prepared = prepare(&gemm, &cx, &[None, Some(b.clone())], |index| index == 1).unwrap().unwrap();
         assert_eq!(prepared.dropped, [1]);
         let a = tensor(&[1, 2], &[1f32, 10.]);
         let y = prepared.op.eval(&mut cx, Inputs::new([Some(a.into()), None])).unwrap().into_values().remove(0);

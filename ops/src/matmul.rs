@@ -65,8 +65,8 @@ impl Op for MatMul {
         product_macs(inputs.shape(0), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        constants.get(1).copied().flatten().map_or(Ok(None), |b| self.packed(cx, b, false))
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        x.constant(1).map_or(Ok(None), |b| self.packed(cx, b, false))
     }
 
     fn prepare_transposed(&self, cx: &EvalCx<'_>, input: usize, b: &Tensor) -> Result<Option<Prepared>, OpError> {

@@ -18,7 +18,12 @@ impl<P> Packed<P> {
     /// What `pack` makes, once `memory` has `size_bytes` to spare for it. A size that overflows is more than any memory.
     pub fn new(memory: &Memory, size_bytes: Option<usize>, pack: impl FnOnce() -> P) -> Result<Packed<P>, OpError> {
         let charge = memory.reserve(size_bytes.unwrap_or(usize::MAX))?;
-        Ok(Packed { panels: pack(), _charge: charge })
+        Ok(Packed::charged(pack(), charge))
+    }
+
+    /// What has been packed after memory was reserved for it.
+    pub fn charged(panels: P, charge: Reservation) -> Packed<P> {
+        Packed { panels, _charge: charge }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Runs one operator in a test, and holds what it infers against what it evaluates.
 
 use crate::StandardRegistry;
-use planish_ir::{Attributes, Dim, EvalCx, Fact, Facts, InferError, Inputs, Interpreter, OpError, Registry};
+use planish_ir::{
+    Attributes, Dim, EvalCx, Fact, Facts, InferError, Inputs, Interpreter, Op, OpError, Prepared, Registry,
+};
 use planish_tensor::{DType, Element, Shape, Tensor, Value};
 
 /// A tensor of `dims` and `data`.
@@ -26,6 +28,22 @@ pub fn eval_all(
     let values: Vec<Option<Value>> = inputs.iter().map(|t| t.clone().map(Value::Tensor)).collect();
     let outputs = eval_values(domain, name, attributes, &values, num_outputs)?;
     Ok(outputs.into_iter().map(|v| v.into_tensor().expect("a tensor")).collect())
+}
+
+/// What `op` prepares for `inputs` of which those that `is_constant` are constant.
+pub fn prepare(
+    op: &dyn Op,
+    cx: &EvalCx<'_>,
+    inputs: &[Option<Tensor>],
+    is_constant: impl Fn(usize) -> bool,
+) -> Result<Option<Prepared>, OpError> {
+    let known = |(index, tensor): (usize, &Option<Tensor>)| match Fact::constant(tensor.clone()?) {
+        fact if is_constant(index) => Some(fact),
+        fact => Some(Fact::of_type(fact.ty)),
+    };
+    let facts: Vec<Option<Fact>> = inputs.iter().enumerate().map(known).collect();
+    let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+    op.prepare(cx, &Facts::new(&facts, 1))
 }
 
 /// The outputs of an operator of any domain on values of any kind, of which some may be absent.

@@ -2,7 +2,7 @@
 
 use crate::{RunError, SessionError};
 use planish_ir::{Attribute, Dim, EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
-use planish_ir::{Op, OpError, Outputs, RunBody, ValueId};
+use planish_ir::{Op, OpError, Outputs, RunBody, Type, ValueId};
 use planish_tensor::{Tensor, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -30,6 +30,8 @@ struct Step {
     /// Whether it exchanges the axes of a matrix.
     transposes: bool,
     reads: Reads,
+    /// The type of each input.
+    types: SmallVec<[Type; 4]>,
     /// The slot of each output; `None` where nobody reads it.
     writes: SmallVec<[Option<usize>; 2]>,
     /// What `op` has packed and no longer reads.
@@ -117,20 +119,24 @@ impl Plan {
         self.pack_transposed(cx, &mut readers)?;
         self.rearrange_constants(cx, &mut readers)?;
         for step in &mut self.steps {
-            let constants: SmallVec<[Option<&Tensor>; 4]> =
-                step.reads.iter().map(|r| self.constants.get(&(*r)?.slot)).collect();
-            let prepared = step
-                .op
-                .prepare(cx, &constants)
-                .map_err(|source| SessionError::Prepare { node: step.node.clone(), source })?;
-            let Some(prepared) = prepared else { continue };
+            let known = |(read, ty): (&Option<Read>, &Type)| match self.constants.get(&(*read)?.slot) {
+                Some(tensor) => Some(Fact::constant(tensor.clone())),
+                None => Some(Fact::of_type(ty.clone())),
+            };
+            let known: SmallVec<[Option<Fact>; 4]> = step.reads.iter().zip(&step.types).map(known).collect();
+            let prepared = {
+                let facts: SmallVec<[Option<&Fact>; 4]> = known.iter().map(Option::as_ref).collect();
+                step.op.prepare(cx, &Facts::new(&facts, step.writes.len()))
+            };
+            let fail = |source| SessionError::Prepare { node: step.node.clone(), source };
+            let Some(prepared) = prepared.map_err(fail)? else { continue };
             let packed = |&input: &usize| {
-                let tensor = constants.get(input).copied().flatten()?;
-                let fact = Fact::of_type(Fact::constant(tensor.clone()).ty);
-                Some(Packed { input, fact, num_bytes: tensor.num_bytes() as u64 })
+                let fact = known.get(input)?.as_ref()?;
+                let num_bytes = fact.constant.as_ref()?.num_bytes() as u64;
+                Some(Packed { input, fact: Fact::of_type(fact.ty.clone()), num_bytes })
             };
             step.packed.extend(prepared.dropped.iter().filter_map(packed));
-            drop(constants);
+            drop(known);
             step.op = prepared.op;
             for index in prepared.dropped {
                 if let Some(read) = step.reads.get_mut(index).and_then(Option::take) {
@@ -288,12 +294,15 @@ impl Step {
             .and_then(|o| Some((o, o.op()?)))
             .ok_or_else(|| GraphError::Broken(format!("node {:?} cannot run", graph.describe(id))))?;
         let writes = graph.node_outputs(id).map(|v| slots.0.get(&v).copied()).collect();
+        let ty = |value: Option<ValueId>| value.map_or(Type::default(), |value| graph.fact(value).ty.clone());
+        let types = graph.node_inputs(id).into_iter().map(ty).collect();
         Ok(Step {
             node: graph.describe(id),
             operator: operator.full_name(),
             op: op.clone(),
             transposes: is_transposition(graph, id),
             reads,
+            types,
             writes,
             packed: Vec::new(),
         })

@@ -298,7 +298,7 @@ pub(super) fn copy_spread<S: Simd>(s: S, from: &[f32], stride: usize, to: &mut [
 fn copy<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
     let from = &from[..to.len()];
     let Some(last) = to.len().checked_sub(S::LANES) else {
-        return to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        return s.store_partial(to, to.len(), s.load_partial(from, to.len(), 0.0));
     };
     for (to, from) in to.chunks_exact_mut(S::LANES).zip(from.chunks_exact(S::LANES)) {
         s.store(to, s.load(from));

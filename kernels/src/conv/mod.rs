@@ -2,16 +2,19 @@
 //!
 //! A [`ConvGeometry`] holds the sizes, a [`PackedConv`] the weights in the form that suits them:
 //! a pointwise convolution is one matrix product on the input as it lies; most others are products with shifted stretches of
-//! the padded input (`direct`), the rest with `patches`, which are packed block by block; one input channel for each output
-//! channel goes its own way (`depthwise` along its rows, or `depthwise_blocks` across channels).
+//! the padded input (`direct`), the rest with `patches`, which are packed block by block; planes of few positions are `turned`;
+//! one input channel for each output channel goes its own way (`depthwise` along its rows, or `depthwise_blocks` across
+//! channels).
 
 mod depthwise;
 mod depthwise_blocks;
+mod depthwise_rows;
 mod direct;
 mod geometry;
 mod patches;
 mod scalar;
 mod transpose;
+mod turned;
 mod winograd;
 
 pub use geometry::{ConvGeometry, GeometryError, Window};
@@ -27,7 +30,9 @@ use crate::simd::MAX_LANES;
 use crate::{Isa, Threads, simd};
 use depthwise::{Band, Depthwise};
 use depthwise_blocks::DepthwiseBlocks;
+use depthwise_rows::DepthwiseRows;
 use direct::{Direct, conv_direct};
+use turned::{Turned, conv_turned};
 
 pub(crate) use patches::Patches;
 pub(crate) use scalar::source as scalar_source;
@@ -45,6 +50,8 @@ pub struct PackedConv {
 enum Form {
     /// One matrix for each group.
     Product(Vec<PackedA>),
+    /// One matrix for each group, on the other side of the product.
+    Turned(Turned),
     /// The taps of each output channel.
     Depthwise(Vec<f32>),
 }
@@ -53,8 +60,8 @@ enum Form {
 const MOST_DEPTHWISE_OUTPUTS: usize = 4;
 
 impl PackedConv {
-    /// Packs `weights`: output channels × input channels of a group × kernel. Of `geometry` only the channels, groups
-    /// and kernel matter.
+    /// Packs `weights`: output channels × input channels of a group × kernel, for inputs of any size. Of `geometry` only the
+    /// channels, groups and kernel matter.
     ///
     /// # Panics
     /// If `weights` is not as long as `geometry` says.
@@ -74,14 +81,74 @@ impl PackedConv {
         Self { form, out_channels: geometry.out_channels, group_in, taps }
     }
 
+    /// Whether inputs of this size are convolved faster with weights in a form of their own.
+    pub fn has_own_form(geometry: &ConvGeometry) -> bool {
+        !Self::is_depthwise(geometry) && Turned::pays(geometry)
+    }
+
+    /// Like [`pack`](Self::pack), in the form that suits inputs of this size; others are convolved as well, only slower.
+    ///
+    /// # Panics
+    /// If `weights` is not as long as `geometry` says.
+    pub fn pack_for(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
+        if !Self::has_own_form(geometry) {
+            return Self::pack(geometry, weights, threads);
+        }
+        assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
+        Self {
+            form: Form::Turned(Turned::pack(geometry, weights, threads)),
+            out_channels: geometry.out_channels,
+            group_in: geometry.group_in(),
+            taps: geometry.taps(),
+        }
+    }
+
+    /// The same weights in the form that suits inputs of this size, where that is another than these have.
+    ///
+    /// # Panics
+    /// If these were packed for other channels or another kernel.
+    pub fn to_own_form(&self, geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
+        assert_eq!(self.packed_for(), Self::needed_for(geometry), "the weights' channels and kernel");
+        let Form::Product(groups) = &self.form else { return None };
+        if !Self::has_own_form(geometry) {
+            return None;
+        }
+        let row = |row: usize| {
+            let group = &groups[row / geometry.group_out()];
+            (0..group.depth()).map(move |k| group.at(row % geometry.group_out(), k))
+        };
+        let weights: Vec<f32> = (0..self.out_channels).flat_map(row).collect();
+        Some(Self::pack_for(geometry, &weights, threads))
+    }
+
+    /// Output channels, input channels of a group and taps.
+    fn packed_for(&self) -> [usize; 3] {
+        [self.out_channels, self.group_in, self.taps]
+    }
+
+    /// What [`packed_for`](Self::packed_for) must be.
+    fn needed_for(geometry: &ConvGeometry) -> [usize; 3] {
+        [geometry.out_channels, geometry.group_in(), geometry.taps()]
+    }
+
     /// Whether a convolution with these weights can begin with what the output holds.
     pub fn accumulates(&self) -> bool {
+        !matches!(self.form, Form::Depthwise(_))
+    }
+
+    /// Whether these are the matrices that [`Winograd`] is made of.
+    pub fn is_matrix(&self) -> bool {
         matches!(self.form, Form::Product(_))
     }
 
     /// Whether such a convolution goes channel by channel.
     pub(crate) fn is_depthwise(geometry: &ConvGeometry) -> bool {
         geometry.group_in() == 1 && geometry.group_out() <= MOST_DEPTHWISE_OUTPUTS
+    }
+
+    /// The memory that weights packed [for](Self::pack_for) `geometry` take.
+    pub fn size_bytes_for(geometry: &ConvGeometry) -> Option<usize> {
+        if Self::has_own_form(geometry) { Turned::size_bytes(geometry) } else { Self::size_bytes(geometry) }
     }
 
     /// The memory that the packed weights of `geometry` take.
@@ -130,17 +197,13 @@ pub(crate) fn conv_with(
 ) {
     assert!(start == Start::Zero || weights.accumulates(), "these weights cannot add to the output");
     check(geometry, x, bias, y);
-    let packed_for = (weights.out_channels, weights.group_in, weights.taps);
-    assert_eq!(
-        packed_for,
-        (geometry.out_channels, geometry.group_in(), geometry.taps()),
-        "the weights' channels and kernel"
-    );
+    assert_eq!(weights.packed_for(), PackedConv::needed_for(geometry), "the weights' channels and kernel");
     if y.is_empty() {
         return;
     }
     match &weights.form {
         Form::Product(groups) => conv_product(isa, threads, geometry, x, groups, bias, start, activation, y),
+        Form::Turned(weights) => conv_turned(isa, threads, geometry, x, weights, bias, start, activation, y),
         Form::Depthwise(weights) => {
             conv_depthwise(isa, threads, geometry, x, weights, bias, activation, y);
         }
@@ -225,6 +288,14 @@ fn conv_depthwise(
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
+    if DepthwiseRows::fits(geometry) {
+        return threads.for_each_chunk_mut(y, each * plane, |task, output| {
+            let first_channel = task * each;
+            let kernel =
+                DepthwiseRows { isa, threads, geometry, input: x, weights, bias, activation, first_channel, output };
+            simd::dispatch_on(isa, kernel);
+        });
+    }
     if DepthwiseBlocks::pays(isa, geometry) {
         let each = each.next_multiple_of(MAX_LANES);
         return threads.for_each_chunk_mut(y, each * plane, |task, output| {

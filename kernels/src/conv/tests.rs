@@ -2,6 +2,7 @@
 
 use super::transpose::conv_transpose_with;
 use super::*;
+use crate::gemm::activate;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -32,15 +33,34 @@ fn check_case(case: &Case, transposed: bool) {
     } else {
         conv_scalar(geometry, x, weights, bias, activation, &mut expected);
     }
+    let residual = numbers(geometry.output_len(), 4);
+    let mut added = vec![0.0; residual.len()];
+    if !transposed {
+        conv_scalar(geometry, x, weights, bias, None, &mut added);
+        added.iter_mut().zip(&residual).for_each(|(y, residual)| *y += residual);
+        activate(Isa::Scalar, activation, &mut added);
+    }
     let packed = PackedConv::pack(geometry, weights, &threads);
+    let turned = PackedConv { form: Form::Turned(Turned::pack(geometry, weights, &threads)), ..packed.clone() };
+    let own = packed.to_own_form(geometry, &threads);
+    assert_eq!(own.is_some(), packed.is_matrix() && PackedConv::has_own_form(geometry));
     for isa in Isa::available() {
         found.fill(f32::NAN);
         if transposed {
             conv_transpose_with(isa, &threads, geometry, x, weights, bias, activation, &mut found);
-        } else {
-            conv_with(isa, &threads, geometry, x, &packed, bias, Start::Zero, activation, &mut found);
+            assert_eq!(found, expected, "{isa}, {case:?}");
+            continue;
         }
-        assert_eq!(found, expected, "{isa}, {case:?}");
+        for packed in [Some(&packed), Some(&turned), own.as_ref()].into_iter().flatten() {
+            conv_with(isa, &threads, geometry, x, packed, bias, Start::Zero, activation, &mut found);
+            assert_eq!(found, expected, "{isa}, {case:?}");
+            if packed.accumulates() {
+                found.copy_from_slice(&residual);
+                conv_with(isa, &threads, geometry, x, packed, bias, Start::Output, activation, &mut found);
+                assert_eq!(found, added, "with a residual, {isa}, {case:?}");
+            }
+            found.fill(f32::NAN);
+        }
     }
 }
 

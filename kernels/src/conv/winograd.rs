@@ -78,8 +78,8 @@ impl Winograd {
     /// # Panics
     /// If they were packed for other channels or another kernel.
     pub fn new(weights: &PackedConv, geometry: &ConvGeometry, threads: &Threads) -> Self {
-        let packed_for = (weights.out_channels, weights.group_in, weights.taps);
-        assert_eq!(packed_for, (geometry.out_channels, geometry.in_channels, 9), "the weights' channels and kernel");
+        assert_eq!(weights.packed_for(), PackedConv::needed_for(geometry), "the weights' channels and kernel");
+        assert!(Self::fits(geometry), "a convolution that can be computed by tiles");
         let Form::Product(groups) = &weights.form else { panic!("filters that are no matrix") };
         let (out_channels, in_channels) = (geometry.out_channels, geometry.in_channels);
         let each = out_channels * in_channels;

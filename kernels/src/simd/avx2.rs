@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, lanes_within};
 use crate::Isa;
 
 /// Runs code of these instructions.
@@ -284,6 +284,22 @@ impl Simd for Avx2 {
             let mask = first_lanes(count);
             let loaded = _mm256_maskload_ps(x.as_ptr(), mask);
             _mm256_blendv_ps(_mm256_set1_ps(fill), loaded, _mm256_castsi256_ps(mask))
+        })
+    }
+
+    #[inline(always)]
+    fn prefetch(self, x: &[f32], at: usize) {
+        // Any address may be asked for.
+        have!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
+    }
+
+    #[inline(always)]
+    fn load_around(self, x: &[f32], start: isize) -> __m256 {
+        let (from, to) = lanes_within(x.len(), start, Self::LANES);
+        // Only the lanes of the mask are read, and those lie in `x`.
+        have!({
+            let mask = _mm256_andnot_si256(first_lanes(from), first_lanes(to));
+            _mm256_maskload_ps(x.as_ptr().wrapping_offset(start), mask)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{Kernel, Simd, lanes_within};
 use crate::Isa;
 
 /// Runs code of these instructions.
@@ -269,6 +269,20 @@ impl Simd for Avx512 {
         let count = count.min(Self::LANES);
         assert!(x.len() >= count);
         have!(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(count), x.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, x: &[f32], at: usize) {
+        // Any address may be asked for.
+        have!(_mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(at).cast()));
+    }
+
+    #[inline(always)]
+    fn load_around(self, x: &[f32], start: isize) -> __m512 {
+        let (from, to) = lanes_within(x.len(), start, Self::LANES);
+        let mask = first_lanes(to) & !first_lanes(from);
+        // Only the lanes of the mask are read, and those lie in `x`.
+        have!(_mm512_maskz_loadu_ps(mask, x.as_ptr().wrapping_offset(start)))
     }
 
     #[inline(always)]

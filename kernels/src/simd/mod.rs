@@ -156,6 +156,26 @@ pub trait Simd: Copy + Send + Sync + 'static {
         self.load(&lanes)
     }
 
+    /// Lane `i` is `x[start + i]` where there is one, and zero elsewhere.
+    #[inline(always)]
+    fn load_around(self, x: &[f32], start: isize) -> Self::F32 {
+        let (from, to) = lanes_within(x.len(), start, Self::LANES);
+        if from < to {
+            let x = &x[start.wrapping_add_unsigned(from) as usize..];
+            if to - from == Self::LANES {
+                return self.load(x);
+            }
+            let mut lanes = [0.0; MAX_LANES];
+            lanes[from..to].copy_from_slice(&x[..to - from]);
+            return self.load(&lanes);
+        }
+        self.splat(0.0)
+    }
+
+    /// Asks for `x[at]` to be brought near, where there is one.
+    #[inline(always)]
+    fn prefetch(self, _x: &[f32], _at: usize) {}
+
     /// Writes the first `count.min(LANES)` values of `y`. Panics where `y` is shorter than that.
     #[inline(always)]
     fn store_partial(self, y: &mut [f32], count: usize, v: Self::F32) {
@@ -164,6 +184,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
         let count = count.min(Self::LANES);
         y[..count].copy_from_slice(&lanes[..count]);
     }
+}
+
+/// The lanes, of `lanes`, whose `start + lane` is an index below `len`.
+#[inline(always)]
+fn lanes_within(len: usize, start: isize, lanes: usize) -> (usize, usize) {
+    let distance = start.unsigned_abs();
+    let from = if start < 0 { distance.min(lanes) } else { 0 };
+    let to = if start < 0 { len.saturating_add(distance) } else { len.saturating_sub(distance) };
+    (from, to.clamp(from, lanes))
 }
 
 /// No [`Simd::LANES`] is greater.

@@ -220,3 +220,35 @@ fn transposing_touches_the_wanted_columns_alone() {
         }
     }
 }
+
+/// What `load_around` gives for every start near a slice of nine.
+struct Around;
+
+impl Kernel for Around {
+    type Output = Vec<(isize, Vec<f32>)>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let x: Vec<f32> = (1..10).map(|i| i as f32).collect();
+        let start = [-40, -17, -16, -9, -8, -3, -1, 0, 1, 2, 5, 8, 9, 10, 30, isize::MIN, isize::MAX];
+        let lanes = |start| {
+            let mut lanes = vec![f32::NAN; S::LANES];
+            s.store(&mut lanes, s.load_around(&x, start));
+            lanes
+        };
+        start.into_iter().map(|start| (start, lanes(start))).collect()
+    }
+}
+
+#[test]
+fn lanes_around_a_slice_are_zero() {
+    for isa in Isa::available() {
+        for (start, lanes) in dispatch_on(isa, Around) {
+            for (i, lane) in lanes.into_iter().enumerate() {
+                let at = start.saturating_add_unsigned(i);
+                let expected = if (0..9).contains(&at) { at as f32 + 1.0 } else { 0.0 };
+                assert_eq!(lane, expected, "{isa}, lane {i} from {start}");
+            }
+        }
+    }
+}

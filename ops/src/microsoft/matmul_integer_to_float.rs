@@ -71,8 +71,8 @@ impl Op for MatMulIntegerToFloat {
         product_macs(x.shape(0), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(codes), zero) = (constant(1), constant(5)) else { return Ok(None) };
         if self.has_zero && zero.is_none() {
             return Ok(None);

@@ -401,8 +401,8 @@ impl Op for MatMulNBits {
         product_macs(x.shape(0), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(codes), Some(scales)) = (constant(1), constant(2)) else { return Ok(None) };
         let is_open = |index: usize| self.num_inputs > index && constant(index).is_none();
         if codes.num_elements() == 0 || is_open(3) || is_open(4) {

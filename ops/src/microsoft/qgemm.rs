@@ -117,8 +117,8 @@ impl Op for QGemm {
         }
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(b), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
         if b.rank() != 2 {
             return Ok(None);

@@ -8,7 +8,7 @@ use planish_ir::{
     AttributeError, Dim, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError, Outputs, Prepared, Schema,
 };
 use planish_kernels::elementwise::Unary;
-use planish_tensor::{DType, Tensor};
+use planish_tensor::DType;
 use std::sync::Arc;
 
 /// `planish::FusedConv`.
@@ -76,9 +76,9 @@ impl Op for FusedConv {
         conv_macs(x.shape(1), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
         let Some(fused) = &self.fused else { return Ok(None) };
-        let Some(conv) = fused.conv.packed(cx, constants.get(1).copied().flatten())? else { return Ok(None) };
+        let Some(conv) = fused.conv.packed(cx, x)? else { return Ok(None) };
         let fused = Some(Fused { conv, ..fused.clone() });
         Ok(Some(Prepared { op: Arc::new(FusedConv { definition: self.definition.clone(), fused }), dropped: vec![1] }))
     }

@@ -153,9 +153,9 @@ impl Op for FusedConvInteger {
         conv_macs(self.fused.as_ref().and_then(|fused| x.shape(fused.operands[1]?)), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
         let Some(fused) = &self.fused else { return Ok(None) };
-        let constant = |index: usize| constants.get(index).copied().flatten();
+        let constant = |index: usize| x.constant(index);
         let [_, Some(w), _, w_zero] = fused.operands else { return Ok(None) };
         let zero = w_zero.map(constant);
         let (Some(w), None | Some(Some(_))) = (constant(w), zero) else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Every kernel of a body computes what the body computes.
 
 use crate::StandardRegistry;
-use crate::testing::tensor;
+use crate::testing::{prepare, tensor};
 use planish_ir::{Attribute, Attributes, EvalCx, Graph, Inputs, Interpreter, Op, Outputs, Registry, text};
 use planish_kernels::Threads;
 use planish_tensor::{Shape, Tensor, Value};
@@ -34,9 +34,9 @@ fn both(name: &str, text: &str, inputs: &[Tensor], constants: &[usize]) -> (Tens
     let expected = Interpreter.run(&body, given().collect(), &mut cx).unwrap().remove(0).into_tensor().unwrap();
     let mut values: Vec<Option<Value>> = given().collect();
     if !constants.is_empty() {
-        let known: Vec<Option<&Tensor>> =
-            inputs.iter().enumerate().map(|(i, t)| constants.contains(&i).then_some(t)).collect();
-        let prepared = op.prepare(&cx, &known).unwrap().expect("weights that can be packed");
+        let known: Vec<Option<Tensor>> = inputs.iter().cloned().map(Some).collect();
+        let prepared = prepare(&*op, &cx, &known, |index| constants.contains(&index)).unwrap();
+        let prepared = prepared.expect("weights that can be packed");
         prepared.dropped.iter().for_each(|&index| values[index] = None);
         op = prepared.op;
     }

@@ -10,7 +10,7 @@ use planish_ir::{
     AttributeDef, AttributeError, AttributeKind, Dim, EvalCx, Fact, Facts, InferError, Inputs, NodeView, Op, OpError,
     Outputs, Prepared, Schema, Type, Types, arg, int, opt, optional, string,
 };
-use planish_tensor::{DType, Tensor};
+use planish_tensor::DType;
 use std::sync::Arc;
 
 /// The attributes of convolutions.
@@ -71,8 +71,8 @@ impl Op for ConvInteger {
         conv_macs(x.shape(1), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(w), zero) = (constant(1), constant(3)) else { return Ok(None) };
         if self.has_filter_zero && zero.is_none() {
             return Ok(None);

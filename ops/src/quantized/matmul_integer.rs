@@ -11,7 +11,7 @@ use planish_ir::{
     Types, arg, opt,
 };
 use planish_kernels::int8::PackedB8;
-use planish_tensor::{DType, Tensor};
+use planish_tensor::DType;
 use std::sync::Arc;
 
 /// `MatMulInteger`.
@@ -57,8 +57,8 @@ impl Op for MatMulInteger {
         product_macs(x.shape(0), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(codes), zero) = (constant(1), constant(3)) else { return Ok(None) };
         if self.has_right_zero && zero.is_none() {
             return Ok(None);

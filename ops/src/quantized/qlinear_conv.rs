@@ -17,7 +17,7 @@ use planish_ir::{
     Schema, Type, Types, arg, opt,
 };
 use planish_kernels::int8::{Addends, ToCodes};
-use planish_tensor::{DType, Tensor};
+use planish_tensor::DType;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -93,8 +93,8 @@ impl Op for QLinearConv {
         conv_macs(x.shape(3), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(w), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
         let filters = Some(Filters::pack(cx, &self.form, w, Some(zero))?);
         Ok(Some(Prepared { op: Arc::new(QLinearConv { form: self.form.clone(), filters }), dropped: vec![3, 5] }))

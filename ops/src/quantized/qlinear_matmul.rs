@@ -91,8 +91,8 @@ impl Op for QLinearMatMul {
         product_macs(x.shape(0), outputs)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let (Some(codes), Some(zero)) = (constant(3), constant(5)) else { return Ok(None) };
         let are_bytes = |index| constant(index).is_some_and(|zero| BYTES.contains(zero.dtype()));
         if !(are_bytes(2) && are_bytes(5) && are_bytes(7)) {

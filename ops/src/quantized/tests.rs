@@ -1,5 +1,5 @@
 use crate::StandardRegistry;
-use crate::testing::{eval, eval_all, tensor};
+use crate::testing::{eval, eval_all, prepare, tensor};
 use planish_ir::{Attributes, EvalCx, Inputs, Interpreter, Registry};
 use planish_tensor::{DType, Memory, Shape, Tensor, Value, f16};
 
@@ -211,9 +211,7 @@ fn integer_products_take_zero_points_of_rows_and_columns() {
 fn eval_prepared(name: &str, attributes: Attributes, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
     let operator = StandardRegistry.operator("", name, attributes, inputs.len(), 1).unwrap();
     let mut cx = EvalCx::unlimited(&Interpreter);
-    let constants: Vec<Option<&Tensor>> =
-        inputs.iter().enumerate().map(|(i, t)| t.as_ref().filter(|_| i > 0)).collect();
-    let prepared = operator.op().unwrap().prepare(&cx, &constants).unwrap();
+    let prepared = prepare(&**operator.op().unwrap(), &cx, inputs, |index| index > 0).unwrap();
     let (op, dropped) = prepared.map_or((operator.op().unwrap().clone(), vec![]), |p| (p.op, p.dropped));
     let kept = inputs.iter().enumerate().map(|(i, t)| t.clone().filter(|_| !dropped.contains(&i)).map(Value::Tensor));
     let outputs = op.eval(&mut cx, Inputs::new(kept)).unwrap();

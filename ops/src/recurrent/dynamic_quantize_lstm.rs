@@ -127,8 +127,8 @@ impl Op for DynamicQuantizeLstm {
         self.form.macs(x)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        let constant = |index: usize| constants.get(index).copied().flatten();
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        let constant = |index: usize| x.constant(index);
         let tensors = |[codes, scale, zero]: [usize; 3]| Some([constant(codes)?, constant(scale)?, constant(zero)?]);
         let (Some(w), Some(r)) = (tensors(WEIGHTS[0]), tensors(WEIGHTS[1])) else { return Ok(None) };
         let weights = Some(Arc::new(self.pack(cx, w, r)?));

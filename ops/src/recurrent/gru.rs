@@ -15,7 +15,7 @@ use planish_ir::{
 use planish_kernels::elementwise::Unary;
 use planish_kernels::gemm::Bias;
 use planish_kernels::rnn::{add_product, gru_gates, gru_step};
-use planish_tensor::{Shape, Tensor};
+use planish_tensor::Shape;
 use std::sync::Arc;
 
 /// `GRU`.
@@ -141,8 +141,8 @@ impl Op for Gru {
         self.form.macs(x)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        super::prepare(&self.cell, &self.form, cx, constants, |weights| {
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        super::prepare(&self.cell, &self.form, cx, x, |weights| {
             Arc::new(Gru { form: self.form.clone(), cell: self.cell.clone(), weights: Some(weights) })
         })
     }

@@ -10,7 +10,6 @@ use planish_ir::{
     NodeView, Op, OpError, Outputs, Prepared, Schema, int, opt, optional,
 };
 use planish_kernels::rnn::{LstmActivations, lstm_step};
-use planish_tensor::Tensor;
 use std::sync::Arc;
 
 /// `LSTM`.
@@ -112,8 +111,8 @@ impl Op for Lstm {
         self.form.macs(x)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        super::prepare(&self.cell, &self.form, cx, constants, |weights| {
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        super::prepare(&self.cell, &self.form, cx, x, |weights| {
             Arc::new(Lstm { form: self.form.clone(), cell: self.cell.clone(), weights: Some(weights) })
         })
     }

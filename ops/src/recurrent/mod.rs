@@ -24,7 +24,7 @@ use planish_ir::{
     Outputs, Prepared, Types, arg, opt,
 };
 use planish_kernels::gemm::Bias;
-use planish_tensor::{DType, Element, Shape, Tensor, TensorMut, Value};
+use planish_tensor::{DType, Element, Shape, TensorMut, Value};
 use std::fmt::Debug;
 use std::sync::Arc;
 use weights::{Matrix, Weights};
@@ -510,10 +510,10 @@ fn prepare<C: Cell>(
     cell: &C,
     form: &Form,
     cx: &EvalCx<'_>,
-    constants: &[Option<&Tensor>],
+    x: &Facts<'_>,
     rebuild: impl FnOnce(Arc<Weights>) -> Arc<dyn Op>,
 ) -> Result<Option<Prepared>, OpError> {
-    let (Some(Some(w)), Some(Some(r))) = (constants.get(1), constants.get(2)) else { return Ok(None) };
+    let (Some(w), Some(r)) = (x.constant(1), x.constant(2)) else { return Ok(None) };
     if w.dtype() == DType::F64 || w.rank() != 3 || r.rank() != 3 {
         return Ok(None);
     }

@@ -11,7 +11,6 @@ use planish_ir::{
 };
 use planish_kernels::elementwise::{Unary, unary};
 use planish_kernels::simd::Operand;
-use planish_tensor::Tensor;
 use std::sync::Arc;
 
 /// `RNN`.
@@ -85,8 +84,8 @@ impl Op for Rnn {
         self.form.macs(x)
     }
 
-    fn prepare(&self, cx: &EvalCx<'_>, constants: &[Option<&Tensor>]) -> Result<Option<Prepared>, OpError> {
-        super::prepare(&self.cell, &self.form, cx, constants, |weights| {
+    fn prepare(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Prepared>, OpError> {
+        super::prepare(&self.cell, &self.form, cx, x, |weights| {
             Arc::new(Rnn { form: self.form.clone(), cell: self.cell.clone(), weights: Some(weights) })
         })
     }

@@ -267,10 +267,13 @@ fn packed(op: &dyn Op, mut inputs: Vec<Option<Value>>, threads: &Threads) -> Opt
     let mut cx = EvalCx::unlimited(&Interpreter);
     cx.threads = threads.clone();
     let given = inputs.clone();
-    let constant = |(i, value): (usize, &Value)| if i == 0 { None } else { value.as_tensor().cloned() };
-    let constants: Vec<Option<Tensor>> = given.iter().enumerate().map(|(i, v)| constant((i, v.as_ref()?))).collect();
-    let constants: Vec<Option<&Tensor>> = constants.iter().map(Option::as_ref).collect();
-    match op.prepare(&cx, &constants) {
+    let known = |(i, value): (usize, &Value)| match Fact::of_value(value) {
+        fact if i == 0 => Fact::of_type(fact.ty),
+        fact => fact,
+    };
+    let facts: Vec<Option<Fact>> = given.iter().enumerate().map(|(i, v)| Some(known((i, v.as_ref()?)))).collect();
+    let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+    match op.prepare(&cx, &Facts::new(&facts, 1)) {
         Ok(None) => None,
         Ok(Some(prepared)) => {
             prepared.dropped.iter().for_each(|&index| inputs[index] = None);

@@ -1,0 +1,140 @@
+//! Convolution in which each output channel sees one input channel, with a small square window that moves by single steps.
+//!
+//! Some rows of outputs are summed at once, a vector of each: what a tap's column reads of an input row serves every row of
+//! outputs whose window it lies in. The input is read where it lies, with zeros for what lies beyond a row.
+
+use super::geometry::ConvGeometry;
+use crate::elementwise::Unary;
+use crate::gemm::{activate, bounds};
+use crate::simd::{Kernel, Simd};
+use crate::{Isa, Threads};
+
+/// The numbers of a plane whose rows do not wait nearby: what comes next is asked for in time.
+const LONG_PLANE: usize = 8 * 1024;
+
+/// The work on some neighbouring output channels.
+pub(super) struct DepthwiseRows<'a> {
+    pub(super) isa: Isa,
+    pub(super) threads: &'a Threads,
+    pub(super) geometry: &'a ConvGeometry,
+    /// The input of all channels.
+    pub(super) input: &'a [f32],
+    /// The weights of all channels.
+    pub(super) weights: &'a [f32],
+    /// The bias of all channels.
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) activation: Option<Unary>,
+    /// The first channel to be computed, counted through all images.
+    pub(super) first_channel: usize,
+    /// The planes of the channels to be computed.
+    pub(super) output: &'a mut [f32],
+}
+
+impl DepthwiseRows<'_> {
+    /// Whether such a convolution can be computed this way, which is faster wherever it can.
+    pub(super) fn fits(geometry: &ConvGeometry) -> bool {
+        let [_, kernel_y, kernel_x] = geometry.kernel;
+        geometry.is_flat()
+            && geometry.strides == [1; 3]
+            && geometry.dilations == [1; 3]
+            && kernel_y == kernel_x
+            && matches!(kernel_x, 3 | 5 | 7)
+    }
+}
+
+impl Kernel for DepthwiseRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { geometry, .. } = self;
+        let (input_plane, plane, taps) = (geometry.input_plane(), geometry.output_plane(), geometry.taps());
+        let zeros = vec![0.0; geometry.input[2]];
+        for (i, output) in self.output.chunks_exact_mut(plane).enumerate() {
+            if self.threads.is_stopped() {
+                return;
+            }
+            let channel = (self.first_channel + i) % geometry.out_channels;
+            let image = (self.first_channel + i) / geometry.out_channels;
+            let in_channel = image * geometry.in_channels + channel / geometry.group_out();
+            let plane = Plane {
+                geometry,
+                input: &self.input[in_channel * input_plane..][..input_plane],
+                weights: &self.weights[channel * taps..][..taps],
+                bias: self.bias.map_or(0.0, |bias| bias[channel]),
+                bounds: bounds(self.activation).unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+                zeros: &zeros,
+            };
+            // As many rows as there are registers for, with what they read of one column of taps.
+            match (geometry.kernel[2], S::LANES) {
+                (3, 8) => plane.sum::<S, 6, 3, 8>(s, output),
+                (5, 8) => plane.sum::<S, 4, 5, 8>(s, output),
+                (_, 8) => plane.sum::<S, 4, 7, 10>(s, output),
+                (3, _) => plane.sum::<S, 7, 3, 9>(s, output),
+                (5, _) => plane.sum::<S, 7, 5, 11>(s, output),
+                _ => plane.sum::<S, 7, 7, 13>(s, output),
+            }
+        }
+        if bounds(self.activation).is_none() {
+            activate(self.isa, self.activation, self.output);
+        }
+    }
+}
+
+/// What makes one channel's outputs.
+struct Plane<'a> {
+    geometry: &'a ConvGeometry,
+    input: &'a [f32],
+    weights: &'a [f32],
+    bias: f32,
+    bounds: (f32, f32),
+    /// A row of padding.
+    zeros: &'a [f32],
+}
+
+impl Plane<'_> {
+    /// Sums `ROWS` rows of outputs at once, which read `READ` rows of input through windows of `TAPS` × `TAPS`.
+    #[inline(always)]
+    fn sum<S: Simd, const ROWS: usize, const TAPS: usize, const READ: usize>(&self, s: S, output: &mut [f32]) {
+        const { assert!(READ + 1 == ROWS + TAPS) }
+        let ([_, height, width], [_, pad_y, pad_x]) = (self.geometry.input, self.geometry.pads_begin);
+        let out_width = self.geometry.output[2];
+        let (min, max) = (s.splat(self.bounds.0), s.splat(self.bounds.1));
+        let (weights, _) = self.weights.as_chunks::<TAPS>();
+        let is_long = self.input.len() >= LONG_PLANE;
+        for (block, output) in output.chunks_mut(ROWS * out_width).enumerate() {
+            let rows: [&[f32]; READ] = std::array::from_fn(
+                #[inline(always)]
+                |i| match (block * ROWS + i).checked_sub(pad_y) {
+                    Some(row) if row < height => &self.input[row * width..][..width],
+                    _ => self.zeros,
+                },
+            );
+            // The rows that the next block reads and this one does not.
+            let next = ((block + 1) * ROWS + TAPS).saturating_sub(pad_y + 1) * width;
+            for column in (0..out_width).step_by(S::LANES) {
+                if is_long {
+                    (0..ROWS).for_each(|i| s.prefetch(self.input, next + i * width + column));
+                }
+                let mut sums = [s.splat(self.bias); ROWS];
+                for tap in 0..TAPS {
+                    let start = (column + tap) as isize - pad_x as isize;
+                    let x: [S::F32; READ] = std::array::from_fn(
+                        #[inline(always)]
+                        |i| s.load_around(&rows[i][..width], start),
+                    );
+                    for (tap_y, weights) in weights.iter().enumerate().take(TAPS) {
+                        let weight = s.splat(weights[tap]);
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum = s.mul_add(weight, x[tap_y + i], *sum);
+                        }
+                    }
+                }
+                let count = S::LANES.min(out_width - column);
+                for (sum, to) in sums.into_iter().zip(output.chunks_exact_mut(out_width)) {
+                    s.store_partial(&mut to[column..], count, s.min(max, s.max(min, sum)));
+                }
+            }
+        }
+    }
+}
