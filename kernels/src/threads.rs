@@ -1,8 +1,8 @@
 //! Threads that one session owns, and how work is shared out among them.
 //!
 //! [`Threads`] is the calling thread plus `n - 1` workers of a rayon pool, which form a [`Crew`](crew): with one thread, or
-//! one task, a call is an ordinary loop. Tasks are claimed one by one from a counter, so uneven tasks balance themselves;
-//! which thread runs a task never changes what the task computes.
+//! one task, a call is an ordinary loop. Each thread claims the tasks of its own share one by one and then helps with the
+//! others', so uneven tasks balance themselves; which thread runs a task never changes what the task computes.
 
 mod crew;
 
@@ -106,13 +106,15 @@ impl Threads {
     /// Calls `f` once with each item, in no particular order, and returns when all are done.
     pub fn for_each_item<I>(&self, items: I, f: impl Fn(I::Item) + Sync)
     where
-        I: IntoIterator<IntoIter: ExactSizeIterator + Send>,
+        I: IntoIterator<IntoIter: ExactSizeIterator, Item: Send>,
     {
         let items = items.into_iter();
-        let tasks = items.len();
-        let items = Mutex::new(items);
-        self.for_each(tasks, &|_| {
-            let item = items.lock().unwrap_or_else(PoisonError::into_inner).next();
+        if self.crew.is_none() || items.len() == 1 {
+            return items.for_each(f);
+        }
+        let items: Vec<Mutex<Option<I::Item>>> = items.map(|item| Mutex::new(Some(item))).collect();
+        self.for_each(items.len(), &|task| {
+            let item = items[task].lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(item) = item {
                 f(item);
             }

@@ -42,9 +42,21 @@ struct Shared {
 struct Job {
     /// The caller's function, alive until the caller has seen that no worker is active.
     run: *const (dyn Fn(usize) + Sync),
-    next: AtomicUsize,
-    tasks: usize,
+    shares: [Share; MOST_SHARES],
+    num_shares: usize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// Shares that the tasks of a call are cut into at most, one for each who works.
+const MOST_SHARES: usize = 16;
+
+/// Neighbouring tasks, which begin with those of one worker. It finds near what it wrote in the same share of the call
+/// before; whoever is done with its own helps with the others'.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share {
+    next: AtomicUsize,
+    end: usize,
 }
 
 impl Crew {
@@ -63,7 +75,7 @@ impl Crew {
             is_over: AtomicBool::new(false),
         });
         let helper = shared.clone();
-        pool.spawn_broadcast(move |_| helper.help());
+        pool.spawn_broadcast(move |worker| helper.help(worker.index() + 1));
         Ok(Self { shared, workers, leader: Mutex::new(()) })
     }
 
@@ -83,10 +95,10 @@ impl Crew {
         // real one, while a worker is active.
         let run =
             unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync)>(f) };
-        let mut job = Job { run, next: AtomicUsize::new(0), tasks, panic: Mutex::new(None) };
+        let mut job = Job::new(run, tasks, self.workers + 1);
         let call = Call::new(&self.shared, &mut job);
         // SAFETY: `job` outlives `call`.
-        unsafe { &*call.job }.work(f);
+        unsafe { &*call.job }.work(0, f);
         drop(call);
         let panic = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(panic) = panic {
@@ -133,21 +145,37 @@ impl Drop for Call<'_> {
 }
 
 impl Job {
-    /// Runs tasks until none is left.
-    fn work(&self, f: &(dyn Fn(usize) + Sync)) {
-        loop {
-            let task = self.next.fetch_add(1, Relaxed);
-            if task >= self.tasks {
-                return;
+    /// `tasks` tasks in shares for so many who work.
+    fn new(run: *const (dyn Fn(usize) + Sync), tasks: usize, count: usize) -> Self {
+        let num_shares = count.min(MOST_SHARES);
+        let begin = |share: usize| share.min(num_shares) * tasks / num_shares;
+        let share = |i: usize| Share { next: AtomicUsize::new(begin(i)), end: begin(i + 1) };
+        Self { run, shares: std::array::from_fn(share), num_shares, panic: Mutex::new(None) }
+    }
+
+    /// Runs tasks until none is left, those of share `own` first.
+    fn work(&self, own: usize, f: &(dyn Fn(usize) + Sync)) {
+        for i in 0..self.num_shares {
+            let share = &self.shares[(own + i) % self.num_shares];
+            // Looking first keeps a counter of a share that is done where it is.
+            while share.next.load(Relaxed) < share.end {
+                let task = share.next.fetch_add(1, Relaxed);
+                if task < share.end {
+                    f(task);
+                }
             }
-            f(task);
         }
+    }
+
+    /// Lets nobody begin another task.
+    fn give_up(&self) {
+        self.shares.iter().for_each(|share| share.next.store(share.end, Relaxed));
     }
 }
 
 impl Shared {
-    /// A worker's life.
-    fn help(&self) {
+    /// The life of worker `own`, who counts from one: share 0 is the caller's.
+    fn help(&self, own: usize) {
         let mut last_seen = 0;
         while !self.is_over.load(SeqCst) {
             let generation = self.generation.load(SeqCst);
@@ -161,9 +189,9 @@ impl Shared {
                 // SAFETY: the job was there when this worker was counted as active already, and the caller waits until no worker is
                 // before it lets go of the job and its function.
                 let (job, run) = unsafe { (&*job, &*(*job).run) };
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work(run))) {
-                    // Nobody begins another task, and the caller carries the panic on.
-                    job.next.store(job.tasks, Relaxed);
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.work(own, run))) {
+                    // The caller carries the panic on.
+                    job.give_up();
                     *job.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
                 }
             }

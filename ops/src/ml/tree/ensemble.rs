@@ -101,14 +101,14 @@ impl<T: Real> Ensemble<T> {
 
     /// Takes all rows of `x` through the trees. `outputs` hold the places for the results of consecutive runs of
     /// `tile_rows` rows, the last perhaps fewer; `finish` writes those of one row, by its place in its run.
-    pub fn evaluate<O>(
+    pub fn evaluate<O: Send>(
         &self,
         cx: &EvalCx<'_>,
         x: &[T],
         width: usize,
         aggregate: Aggregate,
         tile_rows: usize,
-        outputs: impl ExactSizeIterator<Item = O> + Send,
+        outputs: impl ExactSizeIterator<Item = O>,
         finish: impl Fn(&mut O, usize, &mut [Tally<T>]) + Sync,
     ) -> Result<(), OpError> {
         let needed = self.forest.num_features().max(1);
