@@ -1,9 +1,7 @@
 //! Maximum and average pooling of planes of `f32`, in one or two dimensions.
 //!
-//! A window is separable: each output row first gathers the input rows under it, a vector at a time, and then the columns
-//! of what it gathered, which a stride beyond 1 first brings into an order that vectors can follow.
-
-use std::ops::Range;
+//! A window is separable: each output row first joins the input rows under it into a line, a vector at a time. The columns of
+//! all lines of a band are then joined at once, which a stride beyond 1 first brings into an order that vectors can follow.
 
 use crate::Isa;
 use crate::simd::{Kernel, Operand, Simd, dispatch_on, zip};
@@ -33,17 +31,6 @@ impl Window {
     /// The missing axis of a one-dimensional pool.
     pub const SINGLE: Window =
         Window { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_begin: 0, pad_end: 0 };
-
-    /// The outputs that have this tap on the input, and the input place under the first of them.
-    fn reach(&self, tap: usize) -> (Range<usize>, usize) {
-        let shift = tap.saturating_mul(self.dilation);
-        let first = self.pad_begin.saturating_sub(shift).div_ceil(self.stride);
-        // o·stride + shift - pad_begin < input
-        let end = self.input.saturating_add(self.pad_begin).saturating_sub(shift).div_ceil(self.stride);
-        let outputs = first..end.min(self.output).max(first);
-        let start = first.saturating_mul(self.stride).saturating_add(shift).saturating_sub(self.pad_begin);
-        (outputs, start)
-    }
 
     /// The input places under an output.
     fn places(&self, output: usize) -> impl Iterator<Item = usize> + use<> {
@@ -78,15 +65,47 @@ pub enum Pool {
     AverageWithPadding,
 }
 
-/// How many values of working space [`pool`] needs.
-pub fn scratch_len(columns: &Window) -> usize {
-    columns.input.saturating_mul(2).saturating_add(columns.output)
+/// How a plane is pooled: some output rows at a time, each with its padding as a line of the same length, so that a tap of
+/// all windows of a band lies on one stretch of it.
+struct Lines {
+    /// A line's length, a multiple of the stride.
+    len: usize,
+    /// Output rows of a band.
+    rows: usize,
+}
+
+/// The numbers of a band that the nearest cache holds.
+const BAND_LEN: usize = 4 * 1024;
+
+/// Lines that are so much longer than the input are not worth it.
+const LONGEST_LINE: usize = 1 << 20;
+
+impl Lines {
+    /// `None` where windows reach too far.
+    fn new(rows: &Window, columns: &Window) -> Option<Self> {
+        let reach = (columns.kernel - 1).checked_mul(columns.dilation)?;
+        let last = (columns.output - 1).checked_mul(columns.stride)?;
+        let len = last.checked_add(reach)?.checked_add(1)?.checked_next_multiple_of(columns.stride)?;
+        let is_near = len <= LONGEST_LINE.max(columns.input.saturating_mul(2));
+        is_near.then_some(Self { len, rows: (BAND_LEN / len).clamp(1, rows.output) })
+    }
+
+    fn band_len(&self) -> usize {
+        self.rows * self.len
+    }
+}
+
+/// How many values of working space [`pool`] needs; `None` where it does not take these windows, which reach too far.
+pub fn scratch_len(rows: &Window, columns: &Window) -> Option<usize> {
+    let lines = Lines::new(rows, columns)?;
+    lines.band_len().checked_mul(3)?.checked_add(columns.output)
 }
 
 /// Pools each plane of `x`, `rows.input × columns.input`, into a plane of `y`, `rows.output × columns.output`.
 ///
 /// # Panics
-/// Where the lengths do not fit together, `scratch` is shorter than [`scratch_len`], or a stride or dilation is 0.
+/// Where the lengths do not fit together, `scratch` is shorter than [`scratch_len`] or there is none, or a kernel, stride or
+/// dilation is 0.
 pub fn pool(kind: Pool, x: &[f32], y: &mut [f32], rows: &Window, columns: &Window, scratch: &mut [f32]) {
     pool_on(Isa::current(), kind, x, y, rows, columns, scratch);
 }
@@ -101,13 +120,15 @@ pub fn pool_on(isa: Isa, kind: Pool, x: &[f32], y: &mut [f32], rows: &Window, co
     assert!(y.len().is_multiple_of(y_plane), "the output is a whole number of planes");
     assert_eq!(x.len(), y.len() / y_plane * x_plane, "a plane of input for each of output");
     assert!([rows, columns].iter().all(|axis| axis.stride > 0 && axis.dilation > 0), "windows move");
-    let (row, rest) = scratch.split_at_mut(columns.input);
-    let (phases, rest) = rest.split_at_mut(columns.input);
+    let lines = Lines::new(rows, columns).expect("windows that reach no further than they may");
+    let (band, rest) = scratch.split_at_mut(lines.band_len());
+    let (phases, rest) = rest.split_at_mut(lines.band_len());
+    let (joined, rest) = rest.split_at_mut(lines.band_len());
     let counts = &mut rest[..columns.output];
     for (output, count) in counts.iter_mut().enumerate() {
         *count = columns.count(output, kind == Pool::AverageWithPadding) as f32;
     }
-    dispatch_on(isa, Planes { kind, x, y, x_plane, y_plane, rows, columns, row, phases, counts });
+    dispatch_on(isa, Planes { kind, x, y, x_plane, y_plane, rows, columns, lines, band, phases, joined, counts });
 }
 
 struct Planes<'a> {
@@ -118,10 +139,13 @@ struct Planes<'a> {
     y_plane: usize,
     rows: &'a Window,
     columns: &'a Window,
-    /// The input rows under the current output row, as one.
-    row: &'a mut [f32],
+    lines: Lines,
+    /// The input rows under each output row of a band, as one line.
+    band: &'a mut [f32],
     /// The same in the order of [`split_phases`].
     phases: &'a mut [f32],
+    /// The same with the columns under each output joined.
+    joined: &'a mut [f32],
     /// Taps that each output column averages over.
     counts: &'a [f32],
 }
@@ -132,17 +156,34 @@ impl Kernel for Planes<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.kind {
-            Pool::Max => self.each_plane(s, f32::NEG_INFINITY, |y, x| s.maximum(y, x), |_, _| {}),
+            Pool::Max => self.each_plane(
+                s,
+                f32::NEG_INFINITY,
+                #[inline(always)]
+                |y, x| s.maximum(y, x),
+                |_, _| {},
+            ),
             Pool::Average | Pool::AverageWithPadding => {
                 let (rows, counts) = (*self.rows, self.counts);
                 let is_pad_included = self.kind == Pool::AverageWithPadding;
                 let divide = |output_row, y: &mut [f32]| {
                     let count = s.splat(rows.count(output_row, is_pad_included) as f32);
-                    zip(s, Operand::Output, Operand::Slice(counts), y, |y, column_count| {
-                        s.div(y, s.mul(count, column_count))
-                    });
+                    zip(
+                        s,
+                        Operand::Output,
+                        Operand::Slice(counts),
+                        y,
+                        #[inline(always)]
+                        |y, column_count| s.div(y, s.mul(count, column_count)),
+                    );
                 };
-                self.each_plane(s, 0.0, |y, x| s.add(y, x), divide);
+                self.each_plane(
+                    s,
+                    0.0,
+                    #[inline(always)]
+                    |y, x| s.add(y, x),
+                    divide,
+                );
             }
         }
     }
@@ -158,65 +199,80 @@ impl Planes<'_> {
         join: impl Fn(S::F32, S::F32) -> S::F32,
         finish: impl Fn(usize, &mut [f32]),
     ) {
-        let Planes { x, y, x_plane, y_plane, rows, columns, row, phases, .. } = self;
+        let Planes { x, y, x_plane, y_plane, rows, columns, lines, band, phases, joined, .. } = self;
+        let pad = columns.pad_begin.min(lines.len);
+        let inner = columns.input.min(lines.len - pad);
+        // Padding stays as it is now.
+        band.fill(neutral);
         for (plane, y) in y.chunks_exact_mut(y_plane).enumerate() {
             let x = &x[plane * x_plane..][..x_plane];
-            for (output_row, y) in y.chunks_exact_mut(columns.output).enumerate() {
-                row.fill(neutral);
-                for place in rows.places(output_row) {
-                    let x = &x[place * columns.input..][..columns.input];
-                    zip(s, Operand::Output, Operand::Slice(x), row, &join);
+            for (index, y) in y.chunks_mut(lines.rows * columns.output).enumerate() {
+                let first = index * lines.rows;
+                let count = y.len() / columns.output;
+                for (i, line) in band.chunks_exact_mut(lines.len).take(count).enumerate() {
+                    let line = &mut line[pad..][..inner];
+                    let sources = rows.places(first + i).map(|place| &x[place * columns.input..][..inner]);
+                    if !join_all(s, sources, line, &join) {
+                        line.fill(neutral);
+                    }
                 }
-                let row = split_phases(columns.stride, row, phases);
-                gather_columns(s, columns, row, y, neutral, &join);
-                finish(output_row, y);
+                let len = count * lines.len;
+                let band = split_phases(columns.stride, &band[..len], &mut phases[..len]);
+                let line = lines.len / columns.stride;
+                let wanted = (count - 1) * line + columns.output;
+                let joined = &mut joined[..wanted];
+                let sources = (0..columns.kernel).map(|tap| {
+                    let shift = tap * columns.dilation;
+                    &band[shift % columns.stride * (len / columns.stride) + shift / columns.stride..][..wanted]
+                });
+                join_all(s, sources, joined, &join);
+                for (i, y) in y.chunks_exact_mut(columns.output).enumerate() {
+                    y.copy_from_slice(&joined[i * line..][..y.len()]);
+                    finish(first + i, y);
+                }
             }
         }
     }
 }
 
-/// The row with its places in another order: those that leave no rest when divided by the stride, then those that leave 1,
-/// and so on. What a tap meets on its way over the row is then contiguous.
+/// `y[i]` joins what all sources hold at `i`. Says whether there is a source.
 #[inline(always)]
-fn split_phases<'a>(stride: usize, row: &'a [f32], phases: &'a mut [f32]) -> &'a [f32] {
-    if stride == 1 {
-        return row;
-    }
-    let mut rest = &mut *phases;
-    for phase in 0..stride.min(row.len()) {
-        let values = row[phase..].iter().step_by(stride);
-        let (here, later) = rest.split_at_mut(values.len());
-        here.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
-        rest = later;
-    }
-    phases
-}
-
-/// Where the place of a row of `len` values is after [`split_phases`].
-fn place_in_phases(stride: usize, len: usize, place: usize) -> usize {
-    let (whole, rest, phase) = (len / stride, len % stride, place % stride);
-    phase * whole + phase.min(rest) + place / stride
-}
-
-/// `y[o]` joins the values under the taps of output `o`, of a row in phases.
-#[inline(always)]
-fn gather_columns<S: Simd>(
+fn join_all<'x, S: Simd>(
     s: S,
-    columns: &Window,
-    row: &[f32],
+    mut sources: impl Iterator<Item = &'x [f32]>,
     y: &mut [f32],
-    neutral: f32,
-    join: impl Fn(S::F32, S::F32) -> S::F32,
-) {
-    y.fill(neutral);
-    for tap in 0..columns.kernel {
-        let (outputs, start) = columns.reach(tap);
-        if !outputs.is_empty() {
-            let y = &mut y[outputs];
-            let x = &row[place_in_phases(columns.stride, row.len(), start)..][..y.len()];
-            zip(s, Operand::Output, Operand::Slice(x), y, &join);
+    join: &impl Fn(S::F32, S::F32) -> S::F32,
+) -> bool {
+    match (sources.next(), sources.next()) {
+        (None, _) => return false,
+        (Some(only), None) => y.copy_from_slice(only),
+        (Some(a), Some(b)) => zip(s, Operand::Slice(a), Operand::Slice(b), y, join),
+    }
+    for x in sources {
+        zip(s, Operand::Output, Operand::Slice(x), y, join);
+    }
+    true
+}
+
+/// Lines, whose length is a multiple of the stride, with their places in another order: those that leave no rest when
+/// divided by the stride, then those that leave 1, and so on. What a tap meets on its way is then contiguous.
+#[inline(always)]
+fn split_phases<'a>(stride: usize, lines: &'a [f32], phases: &'a mut [f32]) -> &'a [f32] {
+    match stride {
+        1 => return lines,
+        2 => {
+            let (even, odd) = phases.split_at_mut(lines.len() / 2);
+            for ((pair, even), odd) in lines.as_chunks::<2>().0.iter().zip(even).zip(odd) {
+                [*even, *odd] = *pair;
+            }
+        }
+        _ => {
+            for (phase, to) in phases.chunks_exact_mut(lines.len() / stride).enumerate() {
+                to.iter_mut().zip(lines[phase..].iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+            }
         }
     }
+    phases
 }
 
 #[cfg(test)]
@@ -273,7 +329,7 @@ mod tests {
         #[test]
         fn every_pool_equals_its_definition(rows in window(), columns in window(), planes in 1..3_usize) {
             let x = noise(planes * rows.input * columns.input, 2.0);
-            let mut scratch = vec![f32::NAN; scratch_len(&columns)];
+            let mut scratch = vec![f32::NAN; scratch_len(&rows, &columns).unwrap()];
             for kind in [Pool::Max, Pool::Average, Pool::AverageWithPadding] {
                 let truth = reference(kind, &x, &rows, &columns);
                 for isa in Isa::available() {
@@ -292,7 +348,14 @@ mod tests {
     fn max_keeps_nan() {
         let columns = Window { input: 5, output: 3, kernel: 3, ..Window::SINGLE };
         let mut y = [0.0; 3];
-        pool(Pool::Max, &[f32::NAN, 1.0, 2.0, 3.0, 4.0], &mut y, &Window::SINGLE, &columns, &mut [0.0; 13]);
+        pool(
+            Pool::Max,
+            &[f32::NAN, 1.0, 2.0, 3.0, 4.0],
+            &mut y,
+            &Window::SINGLE,
+            &columns,
+            &mut vec![0.0; scratch_len(&Window::SINGLE, &columns).unwrap()],
+        );
         assert!(y[0].is_nan());
         assert_eq!(y[1..], [3.0, 4.0]);
     }
@@ -300,8 +363,10 @@ mod tests {
     #[test]
     fn sizes_that_overflow_reach_nothing() {
         let far = Window { kernel: 3, dilation: usize::MAX, ..Window::SINGLE };
-        assert_eq!(far.reach(0), (0..1, 0));
-        assert!(far.reach(2).0.is_empty());
         assert_eq!(far.count(0, true), 1);
+        assert_eq!(far.places(0).collect::<Vec<_>>(), [0]);
+        assert_eq!(scratch_len(&Window::SINGLE, &far), None);
+        let far = Window { kernel: 2, dilation: 1 << 30, ..Window::SINGLE };
+        assert_eq!(scratch_len(&Window::SINGLE, &far), None);
     }
 }

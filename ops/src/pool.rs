@@ -85,10 +85,11 @@ impl Pool {
         if self.taps().saturating_mul(self.windows) > FAST_TAPS {
             return Ok(false);
         }
-        let ns_per_element = self.taps() as f64 * 0.3;
+        let Some(scratch_len) = kernel::scratch_len(&rows, &columns) else { return Ok(false) };
+        let ns_per_element = self.taps() as f64 * 0.1;
         parallel::fill_units(cx, y, self.windows, ns_per_element, |start, piece| {
             let channels = start / self.windows..(start + piece.len()) / self.windows;
-            let mut scratch = vec![0.0; kernel::scratch_len(&columns)];
+            let mut scratch = vec![0.0; scratch_len];
             let x = &x[channels.start * self.plane..channels.end * self.plane];
             kernel::pool(kind, x, piece, &rows, &columns, &mut scratch);
         })?;

@@ -515,40 +515,86 @@ struct Nearest {
     strides: Vec<usize>,
 }
 
+impl Nearest {
+    /// Where the input of row `row` of the output begins; `None` where it lies outside.
+    fn row_start(&self, mut row: usize) -> Option<usize> {
+        let mut start = Some(0);
+        for (picks, stride) in self.picks.iter().zip(&self.strides).rev().skip(1) {
+            start = start.zip(picks[row % picks.len()]).map(|(start, pick)| start + pick * stride);
+            row /= picks.len();
+        }
+        start
+    }
+}
+
+/// How the elements of a row are picked.
+enum RowPicks<'a> {
+    /// The row as it is.
+    Same,
+    /// Each element twice.
+    Twice,
+    /// None lies outside.
+    Inside(Vec<usize>),
+    Any(&'a [Option<usize>]),
+}
+
+impl RowPicks<'_> {
+    fn new(picks: &[Option<usize>]) -> RowPicks<'_> {
+        let is_every = |times: usize| picks.iter().enumerate().all(|(i, &pick)| pick == Some(i / times));
+        match picks.iter().copied().collect() {
+            Some(_) if is_every(1) => RowPicks::Same,
+            Some(_) if is_every(2) && picks.len().is_multiple_of(2) => RowPicks::Twice,
+            Some(inside) => RowPicks::Inside(inside),
+            None => RowPicks::Any(picks),
+        }
+    }
+
+    fn fill<T: Clone>(&self, source: &[T], outside: &T, row: &mut [T]) {
+        match self {
+            RowPicks::Same => row.clone_from_slice(&source[..row.len()]),
+            RowPicks::Twice => {
+                for (pair, x) in row.as_chunks_mut::<2>().0.iter_mut().zip(source) {
+                    *pair = [x.clone(), x.clone()];
+                }
+            }
+            RowPicks::Inside(picks) => row.iter_mut().zip(picks).for_each(|(y, &pick)| y.clone_from(&source[pick])),
+            RowPicks::Any(picks) => {
+                row.iter_mut()
+                    .zip(*picks)
+                    .for_each(|(y, pick)| y.clone_from(pick.map_or(outside, |pick| &source[pick])));
+            }
+        }
+    }
+}
+
 impl Movement for Nearest {
     fn apply<T: Clone + Send + Sync>(
         &self,
-        _cx: &EvalCx<'_>,
+        cx: &EvalCx<'_>,
         sources: &[&[T]],
         target: &mut [T],
     ) -> Result<(), OpError> {
+        const NS_PER_ELEMENT: f64 = 0.3;
         let (source, outside) = (sources[0], &sources[1][0]);
-        let Some((row_picks, outer)) = self.picks.split_last() else {
+        let Some(last) = self.picks.last() else {
             target.clone_from_slice(source);
             return Ok(());
         };
-        if target.is_empty() {
-            return Ok(());
-        }
-        let mut index = vec![0; outer.len()];
-        for row in target.chunks_exact_mut(row_picks.len()) {
-            let places = index.iter().zip(outer).zip(&self.strides);
-            let start: Option<usize> = places.map(|((&i, picks), &stride)| Some(picks[i]? * stride)).sum();
-            for (y, pick) in row.iter_mut().zip(row_picks) {
-                y.clone_from(match (start, pick) {
-                    (Some(start), Some(pick)) => &source[start + pick],
-                    _ => outside,
-                });
-            }
-            for (i, picks) in index.iter_mut().zip(outer).rev() {
-                *i += 1;
-                if *i < picks.len() {
-                    break;
+        let (picks, length) = (RowPicks::new(last), last.len());
+        parallel::fill_units(cx, target, length.max(1), NS_PER_ELEMENT, |first, rows| {
+            let mut before = None;
+            for at in (0..rows.len()).step_by(length) {
+                let start = self.row_start((first + at) / length);
+                let (done, rest) = rows.split_at_mut(at);
+                let row = &mut rest[..length];
+                match start {
+                    Some(_) if before == Some(start) => row.clone_from_slice(&done[at - length..]),
+                    Some(start) => picks.fill(&source[start..], outside, row),
+                    None => row.fill(outside.clone()),
                 }
-                *i = 0;
+                before = Some(start);
             }
-        }
-        Ok(())
+        })
     }
 }
 
