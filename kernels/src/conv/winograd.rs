@@ -12,7 +12,7 @@ use std::cell::Cell;
 use super::geometry::ConvGeometry;
 use super::{Form, PackedConv, Start};
 use crate::elementwise::Unary;
-use crate::gemm::{Epilogue, Left, MatRef, NR, PackedA, Product, Right, activate};
+use crate::gemm::{Epilogue, Left, MatRef, NR, PackedA, Product, Right, activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd, dispatch_on};
 use crate::{Isa, Threads};
 
@@ -188,10 +188,8 @@ pub(crate) fn conv_winograd_with(
         scratch.grow(&tiles, geometry);
         dispatch_on(isa, Inputs { geometry, tiles: &tiles, x, scratch: &mut scratch });
         products(isa, weights, &tiles, &mut scratch);
-        let scratch_results = &scratch.results;
-        let outputs =
-            Outputs { isa, geometry, tiles: &tiles, results: scratch_results, bias, start, activation, outputs };
-        dispatch_on(isa, outputs);
+        let Scratch { results, rows, .. } = &mut scratch;
+        dispatch_on(isa, Outputs { isa, geometry, tiles: &tiles, results, bias, start, activation, outputs, rows });
         SCRATCH.set(scratch);
     });
 }
@@ -214,32 +212,47 @@ fn rows_of_a_block(geometry: &ConvGeometry, threads: &Threads) -> usize {
 struct Tiles {
     /// The first row of tiles.
     first_row: usize,
-    /// Where each tile begins, in tiles: row, column.
-    places: Vec<[usize; 2]>,
+    /// Rows and columns of tiles.
+    rows: usize,
+    columns: usize,
     /// Tiles in whole panels.
     padded: usize,
-    /// The copied input of one channel: its rows and their length.
-    band: [usize; 2],
 }
 
 impl Tiles {
     fn new(geometry: &ConvGeometry, first_row: usize, rows: usize) -> Self {
         let columns = tile_grid(geometry)[1];
-        let places: Vec<[usize; 2]> = (0..rows * columns).map(|i| [i / columns, i % columns]).collect();
-        let padded = places.len().next_multiple_of(NR);
-        Self { first_row, places, padded, band: [rows * TILE + 2, columns * TILE + 2] }
+        Self { first_row, rows, columns, padded: (rows * columns).next_multiple_of(NR) }
+    }
+
+    fn count(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// The distance between one place's numbers for so many channels and the next's: a cache line more than they take, or
+    /// places a power of two apart would contend for the same lines.
+    fn place_len(&self, channels: usize) -> usize {
+        self.padded * channels + NR
+    }
+
+    /// The numbers of one plane of a dealt channel: one for each tile and for each of a row more, and as many as a vector reads
+    /// beyond.
+    fn plane_len(&self) -> usize {
+        self.count() + self.columns + MAX_LANES
     }
 }
 
 /// What one thread computes with; kept between calls.
 #[derive(Default)]
 struct Scratch {
-    /// One channel's input with its padding.
-    band: Vec<f32>,
+    /// One channel's input, dealt out: what tiles have at row `r mod 4` and column `c` lies side by side.
+    dealt: Vec<f32>,
     /// Transformed tiles: for each place panels of `NR` tiles, one row for each input channel.
     transformed: Vec<f32>,
     /// Products: for each place a matrix of output channels × tiles.
     results: Vec<f32>,
+    /// One channel's outputs: for each row of a tile the rows of all tiles.
+    rows: Vec<f32>,
 }
 
 thread_local! {
@@ -249,29 +262,53 @@ thread_local! {
 impl Scratch {
     fn grow(&mut self, tiles: &Tiles, geometry: &ConvGeometry) {
         let grow = |buffer: &mut Vec<f32>, len: usize| buffer.resize(len.max(buffer.len()), 0.0);
-        grow(&mut self.band, tiles.band[0] * tiles.band[1]);
-        grow(&mut self.transformed, PLACES * tiles.padded * geometry.in_channels);
-        grow(&mut self.results, PLACES * tiles.padded * geometry.out_channels);
+        grow(&mut self.dealt, TILE * PATCH * tiles.plane_len());
+        grow(&mut self.rows, TILE * (tiles.count() + MAX_LANES) * TILE);
+        grow(&mut self.transformed, PLACES * tiles.place_len(geometry.in_channels));
+        grow(&mut self.results, PLACES * tiles.place_len(geometry.out_channels));
     }
 }
 
-/// Copies one channel's rows that the tiles read, with zeros around the image.
-fn copy_band(geometry: &ConvGeometry, tiles: &Tiles, plane: &[f32], band: &mut [f32]) {
+/// Deals out one channel's rows that the tiles read, with zeros around the image, to planes for each row and column of a
+/// tile.
+#[inline(always)]
+fn deal<S: Simd>(s: S, geometry: &ConvGeometry, tiles: &Tiles, plane: &[f32], dealt: &mut [f32]) {
     let [_, height, width] = geometry.input;
     let [_, pad_y, pad_x] = geometry.pads_begin;
-    let from = pad_x.min(tiles.band[1]);
-    let count = width.min(tiles.band[1] - from);
-    for (row, line) in band.chunks_exact_mut(tiles.band[1]).take(tiles.band[0]).enumerate() {
-        let source = (tiles.first_row * TILE + row).checked_sub(pad_y).filter(|&y| y < height);
-        match source {
-            None => line.fill(0.0),
-            Some(y) => {
-                line[..from].fill(0.0);
-                line[from..from + count].copy_from_slice(&plane[y * width..][..count]);
-                line[from + count..].fill(0.0);
+    let (columns, plane_len) = (tiles.columns, tiles.plane_len());
+    for first in (0..columns).step_by(S::LANES) {
+        let count = S::LANES.min(columns - first);
+        let start = (first * TILE) as isize - pad_x as isize;
+        for row in 0..tiles.rows * TILE + 2 {
+            let planes = &mut dealt[row % TILE * PATCH * plane_len..][..PATCH * plane_len];
+            let to = row / TILE * columns + first;
+            let source = (tiles.first_row * TILE + row).checked_sub(pad_y).filter(|&y| y < height);
+            let values = match source {
+                Some(y) => {
+                    let line = &plane[y * width..][..width];
+                    let [a, b, c, d] = every_fourth(s, line, start);
+                    let [e, f, ..] = every_fourth(s, line, start + TILE as isize);
+                    [a, b, c, d, e, f]
+                }
+                None => [s.splat(0.0); PATCH],
+            };
+            for (plane, values) in planes.chunks_exact_mut(plane_len).zip(values) {
+                s.store_partial(&mut plane[to..], count, values);
             }
         }
     }
+}
+
+/// `columns[j][i] = line[start + 4 · i + j]`, and zero beyond the line.
+#[inline(always)]
+fn every_fourth<S: Simd>(s: S, line: &[f32], start: isize) -> [S::F32; TILE] {
+    let x: [S::F32; TILE] = std::array::from_fn(
+        #[inline(always)]
+        |i| s.load_around(line, start + (i * S::LANES) as isize),
+    );
+    let ([even, odd], [more_even, more_odd]) = (s.unzip(x[0], x[1]), s.unzip(x[2], x[3]));
+    let ([a, c], [b, d]) = (s.unzip(even, more_even), s.unzip(odd, more_odd));
+    [a, b, c, d]
 }
 
 /// The transform of a block's input.
@@ -289,47 +326,32 @@ impl Kernel for Inputs<'_> {
     fn run<S: Simd>(self, s: S) {
         let Inputs { geometry, tiles, x, scratch } = self;
         let channels = geometry.in_channels;
-        let place_len = tiles.padded * channels;
-        let mut patches = [[0.0f32; MAX_LANES]; PLACES];
+        let place_len = tiles.place_len(channels);
+        let (columns, plane_len) = (tiles.columns, tiles.plane_len());
         for (channel, plane) in x.chunks_exact(geometry.input_plane()).enumerate() {
-            copy_band(geometry, tiles, plane, &mut scratch.band);
-            for first in (0..tiles.padded).step_by(S::LANES) {
-                gather(tiles, &scratch.band, first, S::LANES, &mut patches);
-                let mut columns = [[s.splat(0.0); PATCH]; PATCH];
+            deal(s, geometry, tiles, plane, &mut scratch.dealt);
+            let dealt = &scratch.dealt[..TILE * PATCH * plane_len];
+            for first in (0..tiles.count()).step_by(S::LANES) {
+                let mut halves = [[s.splat(0.0); PATCH]; PATCH];
                 for column in 0..PATCH {
                     let values = std::array::from_fn(
                         #[inline(always)]
-                        |row| s.load(&patches[row * PATCH + column]),
+                        |row| {
+                            let plane = row % TILE * PATCH + column;
+                            s.load(&dealt[plane * plane_len + row / TILE * columns + first..])
+                        },
                     );
                     let transformed = transform_input(s, values);
                     for (row, value) in transformed.into_iter().enumerate() {
-                        columns[row][column] = value;
+                        halves[row][column] = value;
                     }
                 }
                 let at = first / NR * NR * channels + channel * NR + first % NR;
-                for (row, values) in columns.into_iter().enumerate() {
+                for (row, values) in halves.into_iter().enumerate() {
                     for (column, value) in transform_input(s, values).into_iter().enumerate() {
                         s.store(&mut scratch.transformed[(row * PATCH + column) * place_len + at..], value);
                     }
                 }
-            }
-        }
-    }
-}
-
-/// The inputs of `lanes` tiles from `first` on, place by place; zeros where there are no more tiles.
-#[inline(always)]
-fn gather(tiles: &Tiles, band: &[f32], first: usize, lanes: usize, patches: &mut [[f32; MAX_LANES]; PLACES]) {
-    let width = tiles.band[1];
-    for lane in 0..lanes {
-        let Some(&[row, column]) = tiles.places.get(first + lane) else {
-            patches.iter_mut().for_each(|place| place[lane] = 0.0);
-            continue;
-        };
-        let band = &band[row * TILE * width + column * TILE..];
-        for (places, line) in patches.chunks_exact_mut(PATCH).zip(band.chunks(width)) {
-            for (place, &x) in places.iter_mut().zip(&line[..PATCH]) {
-                place[lane] = x;
             }
         }
     }
@@ -356,15 +378,15 @@ fn transform_input<S: Simd>(s: S, d: [S::F32; PATCH]) -> [S::F32; PATCH] {
 /// The products of each place.
 fn products(isa: Isa, weights: &Winograd, tiles: &Tiles, scratch: &mut Scratch) {
     let (rows, depth, columns) = (weights.out_channels, weights.in_channels, tiles.padded);
-    let panels = scratch.transformed.chunks_exact(columns * depth);
-    let results = scratch.results.chunks_exact_mut(rows * columns);
+    let panels = scratch.transformed.chunks_exact(tiles.place_len(depth));
+    let results = scratch.results.chunks_exact_mut(tiles.place_len(rows));
     for ((weights, panels), result) in weights.places.iter().zip(panels).zip(results) {
         let product = Product {
             rows,
             columns,
             depth,
             left: Left::Packed(weights),
-            right: Right::Panelled(panels),
+            right: Right::Panelled(&panels[..columns * depth]),
             alpha: 1.0,
             beta: 0.0,
             epilogue: Epilogue::default(),
@@ -384,6 +406,7 @@ struct Outputs<'a> {
     activation: Option<Unary>,
     /// For each channel the rows of the output that the block makes.
     outputs: Vec<&'a mut [f32]>,
+    rows: &'a mut [f32],
 }
 
 impl Kernel for Outputs<'_> {
@@ -391,37 +414,58 @@ impl Kernel for Outputs<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Outputs { isa, geometry, tiles, results, bias, start, activation, outputs } = self;
-        let place_len = tiles.padded * geometry.out_channels;
-        let mut values = [[0.0f32; MAX_LANES]; TILE * TILE];
+        let Outputs { isa, geometry, tiles, results, bias, start, activation, outputs, rows } = self;
+        let place_len = tiles.place_len(geometry.out_channels);
+        let row_len = (tiles.count() + MAX_LANES) * TILE;
+        let width = geometry.output[2];
+        let limits = bounds(activation);
+        let (min, max) = limits.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (min, max) = (s.splat(min), s.splat(max));
         for (channel, output) in outputs.into_iter().enumerate() {
             let bias = s.splat(bias.map_or(0.0, |bias| bias[channel]));
-            for first in (0..tiles.places.len()).step_by(S::LANES) {
+            for first in (0..tiles.count()).step_by(S::LANES) {
                 let at = channel * tiles.padded + first;
-                let mut rows = [[s.splat(0.0); PATCH]; TILE];
+                let mut halves = [[s.splat(0.0); PATCH]; TILE];
                 for column in 0..PATCH {
                     let products = std::array::from_fn(
                         #[inline(always)]
                         |row| s.load(&results[(row * PATCH + column) * place_len + at..]),
                     );
                     for (row, value) in transform_output(s, products).into_iter().enumerate() {
-                        rows[row][column] = value;
+                        halves[row][column] = value;
                     }
                 }
-                for (row, products) in rows.into_iter().enumerate() {
-                    for (column, value) in transform_output(s, products).into_iter().enumerate() {
-                        s.store(&mut values[row * TILE + column], s.add(value, bias));
-                    }
+                for (row, products) in halves.into_iter().enumerate() {
+                    let [a, b, c, d] = transform_output(s, products);
+                    let to = &mut rows[row * row_len + first * TILE..][..S::LANES * TILE];
+                    interleave(s, [s.add(a, bias), s.add(b, bias), s.add(c, bias), s.add(d, bias)], to);
                 }
-                let places = &tiles.places[first..];
-                let places = &places[..places.len().min(S::LANES)];
-                let width = geometry.output[2];
-                if start == Start::Output {
-                    each_output(places, width, output, |y, lane, place| values[place][lane] += *y);
-                }
-                activate(isa, activation, values.as_flattened_mut());
-                each_output(places, width, output, |y, lane, place| *y = values[place][lane]);
             }
+            for (y, output) in output.chunks_exact_mut(width).enumerate() {
+                let from = &rows[y % TILE * row_len + y / TILE * tiles.columns * TILE..][..width];
+                for (from, to) in from.chunks(S::LANES).zip(output.chunks_mut(S::LANES)) {
+                    let count = to.len();
+                    let mut sum = s.load_partial(from, count, 0.0);
+                    if start == Start::Output {
+                        sum = s.add(sum, s.load_partial(to, count, 0.0));
+                    }
+                    s.store_partial(to, count, s.min(max, s.max(min, sum)));
+                }
+            }
+            if limits.is_none() {
+                activate(isa, activation, output);
+            }
+        }
+    }
+}
+
+/// `to[4 · i + j] = columns[j][i]`
+#[inline(always)]
+fn interleave<S: Simd>(s: S, [a, b, c, d]: [S::F32; TILE], to: &mut [f32]) {
+    let (even, odd) = (s.zip(a, c), s.zip(b, d));
+    for (i, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+        for (j, values) in s.zip(even, odd).into_iter().enumerate() {
+            s.store(&mut to[(2 * i + j) * S::LANES..], values);
         }
     }
 }
@@ -437,23 +481,6 @@ fn transform_output<S: Simd>(s: S, m: [S::F32; PATCH]) -> [S::F32; TILE] {
         s.mul_add(s.splat(4.0), wide_sum, sum),
         s.mul_add(s.splat(8.0), wide_difference, s.add(difference, m[5])),
     ]
-}
-
-/// Calls `f(output, lane, place)` for every output of the tiles at `places`, one a lane, as far as the image goes.
-#[inline(always)]
-fn each_output(places: &[[usize; 2]], width: usize, output: &mut [f32], mut f: impl FnMut(&mut f32, usize, usize)) {
-    for (lane, &[row, column]) in places.iter().enumerate() {
-        let count = TILE.min(width - column * TILE);
-        let output = output.get_mut(row * TILE * width + column * TILE..).unwrap_or_default();
-        for (y, line) in output.chunks_mut(width).take(TILE).enumerate() {
-            let line = &mut line[..count];
-            if let Ok(line) = <&mut [f32; TILE]>::try_from(&mut *line) {
-                line.iter_mut().enumerate().for_each(|(x, value)| f(value, lane, y * TILE + x));
-            } else {
-                line.iter_mut().enumerate().for_each(|(x, value)| f(value, lane, y * TILE + x));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

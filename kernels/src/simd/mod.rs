@@ -129,6 +129,36 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// The least lane; of no meaning where one is NaN.
     fn reduce_min(self, a: Self::F32) -> f32;
 
+    /// The lanes of `a` and then of `b`, those at even places and those at odd ones.
+    #[inline(always)]
+    fn unzip(self, a: Self::F32, b: Self::F32) -> [Self::F32; 2] {
+        let mut lanes = [0.0; 2 * MAX_LANES];
+        self.store(&mut lanes, a);
+        self.store(&mut lanes[Self::LANES..], b);
+        let half = |odd: usize| {
+            let mut half = [0.0; MAX_LANES];
+            half.iter_mut().zip(lanes.iter().skip(odd).step_by(2)).for_each(|(to, from)| *to = *from);
+            self.load(&half)
+        };
+        [half(0), half(1)]
+    }
+
+    /// The lanes of `a` and `b` in turn: the first half of them and the second.
+    #[inline(always)]
+    fn zip(self, a: Self::F32, b: Self::F32) -> [Self::F32; 2] {
+        let mut lanes = [[0.0; MAX_LANES]; 2];
+        self.store(&mut lanes[0], a);
+        self.store(&mut lanes[1], b);
+        let half = |first: usize| {
+            let mut half = [0.0; MAX_LANES];
+            for (i, to) in (first..first + Self::LANES).zip(&mut half) {
+                *to = lanes[i % 2][i / 2];
+            }
+            self.load(&half)
+        };
+        [half(0), half(Self::LANES)]
+    }
+
     /// `to[j · to_stride + i] = from[i · from_stride + j]` for at most `LANES` rows `i` and columns `j`. Panics where a slice is too
     /// short for that.
     #[inline(always)]

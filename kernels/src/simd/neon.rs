@@ -243,4 +243,14 @@ impl Simd for Neon {
     fn reduce_min(self, a: float32x4_t) -> f32 {
         have!(vminvq_f32(a))
     }
+
+    #[inline(always)]
+    fn unzip(self, a: float32x4_t, b: float32x4_t) -> [float32x4_t; 2] {
+        have!([vuzp1q_f32(a, b), vuzp2q_f32(a, b)])
+    }
+
+    #[inline(always)]
+    fn zip(self, a: float32x4_t, b: float32x4_t) -> [float32x4_t; 2] {
+        have!([vzip1q_f32(a, b), vzip2q_f32(a, b)])
+    }
 }

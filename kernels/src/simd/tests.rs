@@ -252,3 +252,35 @@ fn lanes_around_a_slice_are_zero() {
         }
     }
 }
+
+/// Two vectors unzipped, and zipped.
+struct Zipped;
+
+impl Kernel for Zipped {
+    type Output = [Vec<f32>; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let x: Vec<f32> = (0..2 * S::LANES).map(|i| i as f32).collect();
+        let (a, b) = (s.load(&x), s.load(&x[S::LANES..]));
+        let lanes = |halves: [S::F32; 2]| {
+            let mut lanes = vec![f32::NAN; 2 * S::LANES];
+            s.store(&mut lanes, halves[0]);
+            s.store(&mut lanes[S::LANES..], halves[1]);
+            lanes
+        };
+        [lanes(s.unzip(a, b)), lanes(s.zip(a, b))]
+    }
+}
+
+#[test]
+fn every_second_lane_and_back() {
+    for isa in Isa::available() {
+        let [unzipped, zipped] = dispatch_on(isa, Zipped);
+        let half = unzipped.len() / 2;
+        let places: Vec<f32> = (0..half).flat_map(|i| [i as f32, (half + i) as f32]).collect();
+        assert_eq!(zipped, places, "{isa}");
+        let second = |odd: usize| (0..half).map(move |i| (2 * i + odd) as f32);
+        assert_eq!(unzipped, second(0).chain(second(1)).collect::<Vec<_>>(), "{isa}");
+    }
+}
