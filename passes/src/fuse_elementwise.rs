@@ -36,16 +36,18 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
 fn tree(cx: &Cx<'_>, root: NodeId) -> HashSet<NodeId> {
     let mut nodes: HashSet<NodeId> = HashSet::from([root]);
     let mut refused: HashSet<ValueId> = HashSet::new();
+    let mut read = operands(cx, &[root]);
     while nodes.len() < MAX_NODES {
-        let in_order = ordered(cx, &nodes);
-        let candidate =
-            operands(cx, &in_order).into_iter().find(|v| !refused.contains(v) && may_join(cx, root, &nodes, *v));
-        let Some(value) = candidate else { break };
-        nodes.insert(value.node);
-        if operands(cx, &ordered(cx, &nodes)).len() > MAX_OPERANDS {
-            nodes.remove(&value.node);
+        let candidate = read.iter().position(|v| !refused.contains(v) && may_join(cx, root, &nodes, *v));
+        let Some(place) = candidate else { break };
+        let value = read[place];
+        let new: Vec<ValueId> = operands(cx, &[value.node]).into_iter().filter(|v| !read.contains(v)).collect();
+        if read.len() - 1 + new.len() > MAX_OPERANDS {
             refused.insert(value);
+            continue;
         }
+        nodes.insert(value.node);
+        read.splice(place..=place, new);
     }
     nodes
 }
