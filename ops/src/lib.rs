@@ -358,6 +358,7 @@ pub static OPERATORS: &[Entry] = &[
     entry::<microsoft::FastGelu>(),
     entry::<microsoft::FusedConv>(),
     entry::<microsoft::FusedGemm>(),
+    entry::<microsoft::FusedMatMul>(),
     entry::<microsoft::GatherBlockQuantized>(),
     entry::<attention::GroupQueryAttention>(),
     entry::<microsoft::Inverse>(),

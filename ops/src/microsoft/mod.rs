@@ -3,6 +3,7 @@
 
 mod dynamic_quantize_matmul;
 mod fused;
+mod fused_matmul;
 mod gather_block_quantized;
 mod gelu;
 mod inverse;
@@ -18,6 +19,7 @@ mod tokenizer;
 
 pub use dynamic_quantize_matmul::DynamicQuantizeMatMul;
 pub use fused::{FusedConv, FusedGemm};
+pub use fused_matmul::FusedMatMul;
 pub use gather_block_quantized::GatherBlockQuantized;
 pub use gelu::{BiasGelu, FastGelu, QuickGelu};
 pub use inverse::Inverse;
