@@ -51,6 +51,7 @@ mod fuse_lookup;
 mod fuse_magnitude;
 mod fuse_ort_activation;
 mod fuse_ort_gelu;
+mod fuse_ort_matmul;
 mod fuse_pad_conv;
 mod fuse_quantized_conv;
 mod fuse_quantized_gemm;

@@ -13,7 +13,7 @@ use crate::{
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
     fuse_block_weights, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
     fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
-    fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
+    fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
     fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
     merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
@@ -169,11 +169,15 @@ const FOR_ORT: &[Pass] = &[
             &fuse_ort_activation::CONV,
             &fuse_ort_activation::GEMM,
             &fuse_quantized_product::RULE,
+            &fuse_ort_matmul::SCALED,
         ],
     ),
     Pass::Rules("ort-transformers", &[&fuse_ort_gelu::BIAS, &fuse_ort_gelu::QUICK, &fuse_skip_norm::RULE]),
-    // After the forms with an activation or a bias, of which these are parts.
-    Pass::Rules("ort-plain-products", &[&fuse_dynamic_product::PLAIN, &fuse_ort_activation::SUM]),
+    // After the forms with an activation, a bias or a factor, of which these are parts.
+    Pass::Rules(
+        "ort-plain-products",
+        &[&fuse_dynamic_product::PLAIN, &fuse_ort_activation::SUM, &fuse_ort_matmul::PLAIN],
+    ),
 ];
 
 /// The lists of all targets.
