@@ -1,15 +1,18 @@
 //! Attention(q, k, v, Where(seen, 0, −∞), …)   ⇒   Attention(q, k, v, seen, …)
 //! Attention(q, k, v, key ≤ query ∧ seen, …)   ⇒   Attention(q, k, v, seen, …, is_causal = 1)
-//! where key and query count positions, the queries from behind the cache on
+//! Attention(q, k, v, Where(key ≤ query, 0, low), …)   ⇒   Attention(q, k, v, …, is_causal = 1)
+//! where key and query count positions, the queries from behind the cache on, and key ≤ query may be a triangle of ones
+//!
+//! A number instead of −∞ is as good where the order alone hides keys: each query sees one at least.
 //!
 //! when: the mask is all that the operator has to choose keys by; queries and keys count as many as there are.
 
-use crate::counting::Counting;
 use crate::heads::with_rows;
+use crate::order;
 use crate::patch::{Operand, Patch};
 use crate::pattern::Match;
 use crate::rule::{Cx, No, Outcome, Rule, must};
-use planish_ir::{Attributes, Dim, NodeId, ValueId};
+use planish_ir::{Attributes, ValueId};
 use planish_tensor::DType;
 
 /// Takes a mask of yes and no as it is.
@@ -25,6 +28,20 @@ pub static BOOLEAN: Rule = Rule::on("attention-of-boolean-mask", &["Attention"],
     rebuilt(cx, found, Some(seen.into()), false)
 });
 
+/// Leaves the order of positions, given as numbers that are added, to the operator.
+pub static NUMBERS: Rule = Rule::on("causal-attention-of-numbers", &["Attention"], |cx, found| {
+    let node = found.root();
+    let mask = cx.input(node, MASK).filter(|&m| cx.dtype(m) != Some(DType::Bool)).ok_or(No::SILENT)?;
+    let is_open = |side: &str| cx.int(node, side) == Some(-1);
+    must(
+        cx.int(node, "is_causal") == Some(0) && is_open("left_window_size") && is_open("right_window_size"),
+        No::SILENT,
+    )?;
+    must(cx.input(node, VALID_KEYS).is_none(), "keys are counted")?;
+    must(order::of_numbers(cx, node, mask), "the mask is not known to be the order of positions alone")?;
+    rebuilt(cx, found, None, true)
+});
+
 /// Leaves the order of positions to the operator.
 pub static CAUSAL: Rule = Rule::on("causal-attention", &["Attention"], |cx, found| {
     let node = found.root();
@@ -36,7 +53,7 @@ pub static CAUSAL: Rule = Rule::on("causal-attention", &["Attention"], |cx, foun
     )?;
     must(cx.input(node, VALID_KEYS).is_none(), "keys are counted")?;
     let terms = conjunction(cx, mask);
-    let is_causal: Vec<bool> = terms.iter().map(|&term| is_order(cx, node, term)).collect();
+    let is_causal: Vec<bool> = terms.iter().map(|&term| order::of_condition(cx, node, term) == Some(true)).collect();
     must(is_causal.contains(&true), "no part of the mask is known to be the order of positions")?;
     let rest: Vec<ValueId> = terms.iter().zip(&is_causal).filter(|(_, is)| !**is).map(|(&term, _)| term).collect();
     let Some((&first, others)) = rest.split_first() else { return rebuilt(cx, found, None, true) };
@@ -51,7 +68,6 @@ pub static CAUSAL: Rule = Rule::on("causal-attention", &["Attention"], |cx, foun
 });
 
 const MASK: usize = 3;
-const PAST_KEY: usize = 4;
 const VALID_KEYS: usize = 6;
 
 /// How many conditions of a mask are told apart.
@@ -68,33 +84,6 @@ fn conjunction(cx: &Cx<'_>, mask: ValueId) -> Vec<ValueId> {
         terms.splice(at..at, cx.graph.node_inputs(node).into_iter().flatten());
     }
     terms
-}
-
-/// Whether a condition is that keys do not come after their query.
-fn is_order(cx: &Cx<'_>, attention: NodeId, term: ValueId) -> bool {
-    let operator = cx.operator(term.node).map_or("", |o| o.name.as_str());
-    let (Some(a), Some(b)) = (cx.input(term.node, 0), cx.input(term.node, 1)) else { return false };
-    let (key, query) = match operator {
-        "LessOrEqual" => (a, b),
-        "GreaterOrEqual" => (b, a),
-        _ => return false,
-    };
-    let (Some(key), Some(query)) = (Counting::of(cx, key), Counting::of(cx, query)) else { return false };
-    let positions = |value: ValueId| cx.shape(value).and_then(|s| s.get(s.len().checked_sub(2)?));
-    let (Some(q), Some(k)) = (cx.input(attention, 0), cx.input(attention, 1)) else { return false };
-    let (Some(queries), Some(new_keys)) = (positions(q), positions(k)) else { return false };
-    let past = match cx.input(attention, PAST_KEY) {
-        Some(past) => match positions(past) {
-            Some(past) => past.clone(),
-            None => return false,
-        },
-        None => Dim::known(0),
-    };
-    let all = &past + new_keys;
-    let counts = |c: &Counting, axis: usize, start: &Dim, extent: &Dim| {
-        c.axis_from_end == axis && Dim::provably_equal(&c.start, start) && Dim::provably_equal(&c.extent, extent)
-    };
-    counts(&key, 0, &Dim::known(0), &all) && counts(&query, 1, &past, queries)
 }
 
 fn rebuilt(cx: &Cx<'_>, found: &Match<'_>, mask: Option<Operand>, is_causal: bool) -> Outcome {
@@ -155,6 +144,47 @@ mod tests {
                  r, nk, nv = Attention (x, y, z, r_expand, pk, pv) <is_causal: int = 1, kv_num_heads: int = 1, q_num_heads: int = 2>",
             )
             .within(1e-6);
+    }
+
+    fn triangle(nodes: &str) -> String {
+        format!(
+            "g (float[N, S, 4] x) => (float[N, S, 4] y) <int64 k = {{1}}, int64 two = {{2}}, float none = {{0}}, float one = {{1}}, float low = {{-1e9}}, float[1] lost = {{-inf}}, float some = {{-100}}> \
+             {{ s = Shape <start: int = 1, end: int = 2> (x) b = Concat <axis: int = 0> (s, s) {nodes} \
+             y = Attention <q_num_heads: int = 2, kv_num_heads: int = 2> (x, x, x, m) }}"
+        )
+    }
+
+    #[test]
+    fn a_triangle_is_the_order() {
+        for nodes in [
+            "e = Expand (one, b) t = Trilu <upper = 0> (e) z = Equal (t, none) m = Where (z, low, none)",
+            "e = Expand (one, b) t = Trilu <upper = 0> (e) z = Cast <to = 9> (t) m = Where (z, none, low)",
+            "e = Expand (one, b) t = Trilu <upper = 1> (e, k) z = Cast <to = 9> (t) n = Not (z) m = Where (n, none, low)",
+            "e = Expand (lost, b) m = Trilu <upper = 1> (e, k)",
+        ] {
+            Proof::of_all(&["causal-attention-of-numbers", "remove-dead-nodes"])
+                .before(&triangle(nodes))
+                .after("y = Attention (x, x, x) <is_causal: int = 1, kv_num_heads: int = 2, q_num_heads: int = 2>")
+                .within(1e-6);
+        }
+        let constant = "g (float[N, 2, 4] x) => (float[N, 2, 4] y) <float[2, 2] m = {0, -1e9, 0, 0}> { y = Attention <q_num_heads: int = 2, kv_num_heads: int = 2> (x, x, x, m) }";
+        Proof::of("causal-attention-of-numbers")
+            .before(constant)
+            .after("y = Attention (x, x, x) <is_causal: int = 1, kv_num_heads: int = 2, q_num_heads: int = 2>")
+            .within(1e-6);
+    }
+
+    #[test]
+    fn other_triangles_stay_masks() {
+        for nodes in [
+            "e = Expand (one, b) t = Trilu <upper = 0> (e) z = Equal (t, none) m = Where (z, some, none)",
+            "e = Expand (one, b) t = Trilu <upper = 0> (e) z = Equal (t, none) m = Where (z, none, low)",
+            "e = Expand (one, b) t = Trilu <upper = 0> (e, k) z = Equal (t, none) m = Where (z, low, none)",
+            "e = Expand (low, b) m = Trilu <upper = 1> (e, two)",
+            "e = Expand (some, b) m = Trilu <upper = 1> (e, k)",
+        ] {
+            Proof::of("causal-attention-of-numbers").before(&triangle(nodes)).does_not_fire("order of positions alone");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! y = MatMul(Softmax(scale · MatMul(q, kᵀ) + mask), v)   ⇒   y = Attention(q, k, v, mask, scale)
 //!
-//! when: all are of rank 4, `[batch, heads, positions, features]`, and the mask broadcasts to the scores. The scale may be
+//! when: all are of rank 4, `[batch, heads, positions, features]`, or of rank 3 without heads, and the mask broadcasts to the scores. The scale may be
 //! spread over q, k and the scores, and may be a division. Where(seen, scores, low) becomes the mask Where(seen, 0, low).
 //! A row that sees no key becomes zero, as exporters write with `IsNaN`, where the formula alone gives NaN.
 
 use crate::heads::{operand, with_rows};
+use crate::order::LOW;
 use crate::patch::{Operand, Patch};
 use crate::pattern::Match;
 use crate::rule::{Cx, No, Outcome, Rule, must, scalar_of};
@@ -22,15 +23,16 @@ pub static RULE: Rule = Rule::matching(
     rewrite,
 );
 
-/// The most that a masked score may be for it to vanish beside any other, and to swallow what is added to it.
-const LOW: f64 = -1e8;
-
 /// Nodes between which a scale is looked for.
 const MAX_STEPS_UP: usize = 6;
 
 fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let (product, v, y) = (found["product"], found["v"], cx.output(found.root()));
-    must(cx.axis(found.node("weights"), "axis", 4) == Some(3), "the softmax is not over keys of rank-4 scores")?;
+    let rank = cx
+        .rank(product)
+        .filter(|rank| (3..=4).contains(rank))
+        .ok_or("the scores are not known to be of rank 3 or 4")?;
+    must(cx.axis(found.node("weights"), "axis", rank) == Some(rank - 1), "the softmax is not over keys")?;
     let mut scale = 1.0;
     if let Some(factor) = found.get("factor") {
         scale *= cx.scalar(factor).ok_or("the scale is not one number")?;
@@ -45,17 +47,26 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     must(cx.dtype(q).is_some() && cx.dtype(q) == cx.dtype(v) && cx.dtype(q) == cx.dtype(y), "dtypes differ")?;
     let mask = mask(cx, &mut patch, found, product)?;
     let mask = mask.map(|mask| with_rows(cx, &mut patch, q, mask, has_rows(cx, found)));
+    let mut attributes = Attributes::new().with("scale", scale as f32);
+    if rank == 3 {
+        attributes = attributes.with("q_num_heads", 1i64).with("kv_num_heads", 1i64);
+    }
+    let mask = mask.map(|mask| if rank == 3 && is_batched(cx, found) { with_heads(&mut patch, mask) } else { mask });
     let mut inputs = vec![q.into(), k, v.into()];
     inputs.extend(mask);
-    let new = patch.operator("Attention", Attributes::new().with("scale", scale as f32), &inputs);
+    let new = patch.operator("Attention", attributes, &inputs);
     Ok(patch.replace(y, new))
 }
 
 /// Queries, transposed keys and values of one batch, whose heads go into each other.
 fn check_shapes(cx: &Cx<'_>, q: ValueId, transposed: ValueId, v: ValueId) -> Result<(), No> {
+    if let (Some([q, _, _]), Some([k, _, _]), Some([v, _, _])) = (cx.shape(q), cx.shape(transposed), cx.shape(v)) {
+        let is_same = Dim::provably_equal(q, k) && Dim::provably_equal(k, v);
+        return must(is_same, "the batches of queries, keys and values are not known to be the same");
+    }
     let (Some([qb, qh, ..]), Some([kb, kh, ..]), Some([vb, vh, ..])) = (cx.shape(q), cx.shape(transposed), cx.shape(v))
     else {
-        return Err("queries, keys or values are not known to be of rank 4".into());
+        return Err("queries, keys and values are not known to be of rank 3 or 4".into());
     };
     let is_same = Dim::provably_equal(qb, kb) && Dim::provably_equal(kb, vb) && Dim::provably_equal(kh, vh);
     must(is_same, "batch or heads of queries, keys and values are not known to be the same")?;
@@ -94,20 +105,21 @@ fn scaled(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, f64)> {
     }
 }
 
-/// Keys as `[batch, heads, positions, features]`, of which `transposed` has the last two axes exchanged.
+/// Keys as `[batch, heads, positions, features]`, or without heads, of which `transposed` has the last two axes exchanged.
 fn keys(cx: &Cx<'_>, patch: &mut Patch, transposed: ValueId, scale: &mut f64) -> Result<Operand, No> {
     let transposed = unscaled(cx, transposed, scale);
     if let Some(keys) = through_rank_3(cx, transposed) {
         return Ok(unscaled(cx, keys, scale).into());
     }
-    let mut perm = vec![0i64, 1, 3, 2];
-    let mut value = transposed;
+    let rank = cx.rank(transposed).filter(|&rank| rank >= 2).ok_or(No::SILENT)?;
+    let straight: Vec<i64> = (0..).take(rank).collect();
+    let (mut perm, mut value) = (straight.clone(), transposed);
     if let Some(inner) = operand(cx, transposed, "Transpose") {
-        let outer = cx.int_list(transposed.node, "perm").filter(|p| p.len() == 4).ok_or(No::SILENT)?;
-        perm = vec![outer[0], outer[1], outer[3], outer[2]];
+        perm = cx.int_list(transposed.node, "perm").filter(|p| p.len() == rank).ok_or(No::SILENT)?;
         value = unscaled(cx, inner, scale);
     }
-    if perm == [0, 1, 2, 3] {
+    perm.swap(rank - 2, rank - 1);
+    if perm == straight {
         return Ok(value.into());
     }
     Ok(patch.operator("Transpose", Attributes::new().with("perm", perm), &[value.into()]))
@@ -155,6 +167,20 @@ fn has_rows(cx: &Cx<'_>, found: &Match<'_>) -> bool {
     [found.get("mask"), found.get("condition")].into_iter().flatten().any(has_rows)
 }
 
+/// Whether some part of the mask is not the same for the whole batch.
+fn is_batched(cx: &Cx<'_>, found: &Match<'_>) -> bool {
+    let is_batched = |part: ValueId| {
+        cx.shape(part).is_none_or(|shape| shape.len() > 2 && shape.first().and_then(Dim::as_known) != Some(1))
+    };
+    [found.get("mask"), found.get("condition")].into_iter().flatten().any(is_batched)
+}
+
+/// A mask of rank 3 with an axis for heads.
+fn with_heads(patch: &mut Patch, mask: Operand) -> Operand {
+    let axis = patch.ints(&[1]);
+    patch.operator("Unsqueeze", Attributes::new(), &[mask, axis])
+}
+
 /// Whether a mask broadcasts to the scores without making them larger, and says itself what each key gets.
 fn reaches(cx: &Cx<'_>, mask: ValueId, scores: ValueId) -> bool {
     let (Some(mask), Some(scores)) = (cx.shape(mask), cx.shape(scores)) else { return false };
@@ -163,7 +189,7 @@ fn reaches(cx: &Cx<'_>, mask: ValueId, scores: ValueId) -> bool {
         |(m, s): (&Dim, &Dim)| is_one(m) || Dim::provably_equal(m, s) || !is_one(s) && !Dim::provably_different(m, s);
     let keys = (mask.last(), scores.last());
     let has_keys = matches!(keys, (Some(m), Some(s)) if !is_one(m) || is_one(s));
-    (2..=4).contains(&mask.len()) && has_keys && mask.iter().rev().zip(scores.iter().rev()).all(fits)
+    (2..=scores.len()).contains(&mask.len()) && has_keys && mask.iter().rev().zip(scores.iter().rev()).all(fits)
 }
 
 #[cfg(test)]
@@ -232,6 +258,31 @@ mod tests {
             "p = MatMul (q, x) w0 = Softmax (p) y = MatMul (w0, v)",
             "y_transpose = Transpose (x) <perm: ints = [0, 1, 3, 2]> y = Attention (q, y_transpose, v) <scale: float = 1.0>",
         );
+    }
+
+    #[test]
+    fn scores_may_have_no_heads() {
+        let text = |nodes: &str| {
+            format!(
+                "g (float[B, S, 4] q, float[B, T, 4] k, float[B, T, 6] v, float[B, S, T] m, float[S, T] n) => (float[] y) {{ \
+                 t = Transpose <perm = [0, 2, 1]> (k) p = MatMul (q, t) {nodes} w = Softmax (s) y = MatMul (w, v) }}"
+            )
+        };
+        for (nodes, after) in [
+            (
+                "s = Add (p, n)",
+                "y = Attention (q, k, v, n) <kv_num_heads: int = 1, q_num_heads: int = 1, scale: float = 1.0>",
+            ),
+            (
+                "s = Add (p, m)",
+                "y_unsqueeze = Unsqueeze (m, y_constant) \
+                 y = Attention (q, k, v, y_unsqueeze) <kv_num_heads: int = 1, q_num_heads: int = 1, scale: float = 1.0>",
+            ),
+        ] {
+            Proof::of("fuse-attention").before(&text(nodes)).after(after).within(1e-5);
+        }
+        let other = text("s = Add (p, n)").replace("float[B, T, 6] v", "float[1, T, 6] v");
+        Proof::of("fuse-attention").before(&other).does_not_fire("batches");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod explain;
 mod fold;
 mod heads;
 mod norm;
+mod order;
 mod patch;
 pub mod pattern;
 mod pipeline;

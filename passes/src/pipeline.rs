@@ -115,9 +115,12 @@ const PIPELINE: &[Pass] = &[
         &[&fuse_rotary::RULE, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
     ),
     // After caches, behind which queries stand in their order.
-    Pass::Rules("attention-masks", &[&attention_masks::BOOLEAN, &attention_masks::CAUSAL]),
+    Pass::Rules("attention-masks", &[&attention_masks::BOOLEAN, &attention_masks::CAUSAL, &attention_masks::NUMBERS]),
     // After caches too, which join keys and values by head.
-    Pass::Rules("attention-heads", &[&attention_heads::ROTARY, &attention_heads::ATTENTION]),
+    Pass::Rules(
+        "attention-heads",
+        &[&attention_heads::ROTARY, &attention_heads::ATTENTION, &attention_heads::BATCHED],
+    ),
     // Last: what looks for a product with weights would find a part of one.
     Pass::Rules("merge-products", &[&merge_products::RULE]),
 ];
