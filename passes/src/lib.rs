@@ -84,6 +84,7 @@ mod shape_of_input;
 mod slice_gathered_columns;
 mod sum_equal_weights;
 mod trim_padding;
+mod unbind_heads;
 mod widen_weights;
 
 pub use driver::PROVENANCE_KEY;

@@ -18,7 +18,7 @@ use crate::{
     merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
     merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
     remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, shape_of_input,
-    slice_gathered_columns, sum_equal_weights, trim_padding, widen_weights,
+    slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -60,6 +60,7 @@ const CLEAN: Pass = Pass::Rules(
         &push_transposes::RULE,
         &slice_gathered_columns::PAIRS,
         &slice_gathered_columns::FLAT,
+        &unbind_heads::SPLIT,
     ],
 );
 
@@ -119,7 +120,7 @@ const PIPELINE: &[Pass] = &[
     // After caches too, which join keys and values by head.
     Pass::Rules(
         "attention-heads",
-        &[&attention_heads::ROTARY, &attention_heads::ATTENTION, &attention_heads::BATCHED],
+        &[&attention_heads::ROTARY, &attention_heads::ATTENTION, &attention_heads::BATCHED, &unbind_heads::ATTENTION],
     ),
     // Last: what looks for a product with weights would find a part of one.
     Pass::Rules("merge-products", &[&merge_products::RULE]),
