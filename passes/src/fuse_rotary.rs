@@ -1,4 +1,7 @@
 //! y = x · cos + Concat(−x₂, x₁) · sin   ⇒   y = RotaryEmbedding(x, cos', sin'),   where x = [x₁, x₂]
+//! y = Concat(x₁ · cos − x₂ · sin, x₁ · sin + x₂ · cos)   ⇒   y = RotaryEmbedding(x, cos, sin),   or interleaved, where
+//! x₁ and x₂ are the features of even and odd number and each of the results stands beside the other
+//! y = Concat(RotaryEmbedding(x₁, cos, sin), x₂)   ⇒   y = RotaryEmbedding(x, cos, sin, rotary_embedding_dim)
 //!
 //! when: x is `[batch, heads, positions, features]`, x₁ and x₂ are the halves of its features; the second halves of cos and
 //! sin repeat the first, of which cos' and sin' are made, `[batch, positions, features / 2]`. That is shown by following
@@ -21,6 +24,90 @@ pub static RULE: Rule = Rule::matching(
     rewrite,
 );
 
+/// The form that computes each half of the result.
+pub static PAIRS: Rule = Rule::matching(
+    "fuse-rotary-pairs",
+    "first = &Slice(x, ...) | &Split(x, ...)
+     second = &Slice(x, ...) | &Split(x, ...)[1]
+     a = first * cos - second * sin
+     b = first * sin + second * cos
+     beside = Concat(Unsqueeze(a, $axis), Unsqueeze(b, $axis)) | Concat(Reshape(a, _), Reshape(b, _))
+     y = Concat(a, b) | Reshape(beside, _)",
+    rewrite_pairs,
+);
+
+/// The form that leaves some features as they are.
+pub static PART: Rule = Rule::matching(
+    "rotary-embedding-of-part",
+    "part = Slice(x, ...) | &Split(x, ...)
+     rotated = RotaryEmbedding(part, cos, sin)
+     rest = Slice(x, ...) | &Split(x, ...)[1]
+     y = Concat(rotated, rest)",
+    rewrite_part,
+);
+
+fn rewrite_pairs(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
+    let (x, y) = (found["x"], cx.output(found.root()));
+    let Some([batch, _, positions, features]) = cx.shape(x) else {
+        return Err("x is not known to be of rank 4".into());
+    };
+    let size = features.as_known().filter(|size| size % 2 == 0).ok_or("the number of features is not known")?;
+    must(cx.same_shape(x, y), "the result is not known to be of the shape of x")?;
+    let is_interleaved = found.get("beside").is_some();
+    if let Some(beside) = found.get("beside") {
+        let shape = cx.known_last(beside, 2).ok_or("the pairs are not known to stand beside each other")?;
+        let is_last = cx.rank(beside).is_some_and(|rank| cx.axis(beside.node, "axis", rank) == Some(rank - 1));
+        must(is_last && shape == [size / 2, 2], "the pairs are not known to stand beside each other")?;
+        let is_pair = |index| is_strided(cx, found[["first", "second"][index]], index as i64, size);
+        must(is_pair(0) && is_pair(1), "x₁ and x₂ are not the features of even and odd number")?;
+    } else {
+        must(cx.axis(found.root(), "axis", 4) == Some(3), "halves are joined along another axis")?;
+        must(is_part(cx, found["first"], 0, size / 2), "x₁ is not the first half of the features")?;
+        must(is_part(cx, found["second"], size / 2, size), "x₂ is not the second half of the features")?;
+    }
+    let mut patch = Patch::new();
+    let as_is = |_: &Cx<'_>, _: &mut Patch, value: ValueId| Ok(Operand::from(value));
+    for name in ["cos", "sin"] {
+        let last = cx.shape(found[name]).and_then(|s| s.last()).and_then(Dim::as_known);
+        must(last == Some(size / 2), "cos or sin are not of half of the features")?;
+    }
+    let cos = rows(cx, &mut patch, found["cos"], x, [batch, positions], as_is)?;
+    let sin = rows(cx, &mut patch, found["sin"], x, [batch, positions], as_is)?;
+    let attributes = if is_interleaved { Attributes::new().with("interleaved", 1i64) } else { Attributes::new() };
+    let new = patch.operator("RotaryEmbedding", attributes, &[x.into(), cos, sin]);
+    Ok(patch.replace(y, new))
+}
+
+/// Whether a value is every second element of its source along the last of 4 axes, from `start` on.
+fn is_strided(cx: &Cx<'_>, value: ValueId, start: i64, size: i64) -> bool {
+    let ints = |index: usize| cx.input(value.node, index).and_then(|v| cx.ints(v));
+    let is_last = matches!(ints(3).as_deref(), Some([3 | -1]));
+    let is_second = ints(4).as_deref() == Some(&[2]);
+    let is_slice = cx.operator(value.node).is_some_and(|o| o.is("Slice"));
+    let (Some(&[from]), Some(&[to])) = (ints(1).as_deref(), ints(2).as_deref()) else { return false };
+    is_slice && is_last && is_second && from == start && to >= size
+}
+
+fn rewrite_part(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
+    let (x, rotated) = (found["x"], found["rotated"].node);
+    let Some([_, heads, _, features]) = cx.shape(x) else {
+        return Err("x is not known to be of rank 4".into());
+    };
+    let size = features.as_known().ok_or("the number of features is not known")?;
+    let of_part = cx.known_last(found["part"], 1).ok_or("the number of rotated features is not known")?[0];
+    must(cx.axis(found.root(), "axis", 4) == Some(3), "features are joined along another axis")?;
+    must(cx.int(rotated, "rotary_embedding_dim") == Some(0), "a part of the part is rotated")?;
+    must(is_part(cx, found["part"], 0, of_part), "x₁ is not the first features")?;
+    must(is_part(cx, found["rest"], of_part, size), "x₂ is not the other features")?;
+    let mut attributes = Attributes::new().with("rotary_embedding_dim", of_part);
+    if cx.int(rotated, "interleaved") == Some(1) {
+        attributes = attributes.with("interleaved", 1i64);
+    }
+    // ONNX Runtime wants the number though x has an axis of heads.
+    attributes = attributes.with("num_heads", heads.as_known().ok_or("the number of heads is not known")?);
+    Ok(Patch::by_operator(found, "RotaryEmbedding", attributes, &[x.into(), found["cos"].into(), found["sin"].into()]))
+}
+
 /// Steps that are taken up from cos or sin.
 const MAX_STEPS_UP: usize = 12;
 
@@ -34,8 +121,9 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     must(is_part(cx, found["first"], 0, size / 2), "x₁ is not the first half of the features")?;
     must(is_part(cx, found["second"], size / 2, size), "x₂ is not the second half of the features")?;
     let mut patch = Patch::new();
-    let cos = angles(cx, &mut patch, found["cos"], x, [batch, positions], size)?;
-    let sin = angles(cx, &mut patch, found["sin"], x, [batch, positions], size)?;
+    let first_half = |cx: &Cx<'_>, patch: &mut Patch, value: ValueId| half(cx, patch, value, size, MAX_STEPS_UP);
+    let cos = rows(cx, &mut patch, found["cos"], x, [batch, positions], first_half)?;
+    let sin = rows(cx, &mut patch, found["sin"], x, [batch, positions], first_half)?;
     let new = patch.operator("RotaryEmbedding", Attributes::new(), &[x.into(), cos, sin]);
     Ok(patch.replace(cx.output(found.root()), new))
 }
@@ -47,7 +135,8 @@ fn is_part(cx: &Cx<'_>, value: ValueId, start: i64, end: i64) -> bool {
         let size = cx.shape(value).and_then(|s| s.last()).and_then(Dim::as_known);
         return cx.axis(node, "axis", 4) == Some(3)
             && size == Some(end - start)
-            && value.output as i64 * size.unwrap_or(0) == start;
+            && (value.output == 0) == (start == 0)
+            && cx.graph.node(node).num_outputs() == 2;
     }
     let ints = |index: usize| cx.input(node, index).and_then(|v| cx.ints(v));
     let is_last = matches!(ints(3).as_deref(), Some([3 | -1]));
@@ -57,28 +146,28 @@ fn is_part(cx: &Cx<'_>, value: ValueId, start: i64, end: i64) -> bool {
     is_last && is_dense && from == start && is_end
 }
 
-/// Half of cos or sin, as `[batch, positions, features / 2]`.
-fn angles(
+/// What `half` makes of cos or sin, as `[batch, positions, features / 2]`.
+fn rows(
     cx: &Cx<'_>,
     patch: &mut Patch,
     value: ValueId,
     x: ValueId,
     [batch, positions]: [&Dim; 2],
-    size: i64,
+    half: impl Fn(&Cx<'_>, &mut Patch, ValueId) -> Result<Operand, No>,
 ) -> Result<Operand, No> {
     let shape = cx.shape(value).ok_or("the shape of cos or sin is not known")?;
     let (rows, half) = match shape {
         [b, _, p, _] if without_heads(cx, value).is_some() => {
             let inner = without_heads(cx, value).ok_or(No::SILENT)?;
-            ([b.clone(), p.clone()], half(cx, patch, inner, size, MAX_STEPS_UP)?)
+            ([b.clone(), p.clone()], half(cx, patch, inner)?)
         }
         [b, heads, p, _] if heads.as_known() == Some(1) => {
-            let half = half(cx, patch, value, size, MAX_STEPS_UP)?;
+            let half = half(cx, patch, value)?;
             let axis = patch.ints(&[1]);
             ([b.clone(), p.clone()], patch.operator("Squeeze", Attributes::new(), &[half, axis]))
         }
         [p, _] => {
-            let half = half(cx, patch, value, size, MAX_STEPS_UP)?;
+            let half = half(cx, patch, value)?;
             let axis = patch.ints(&[0]);
             ([Dim::known(1), p.clone()], patch.operator("Unsqueeze", Attributes::new(), &[half, axis]))
         }
@@ -190,6 +279,64 @@ mod tests {
             .before(&text(&format!("t = Concat <axis: int = -1> (f, f) {CACHES} {TURN}")))
             .after("y_cos = Cos (f) y_sin = Sin (f) y = RotaryEmbedding (x, y_cos, y_sin)")
             .within(1e-6);
+    }
+
+    fn pairs(first: &str, second: &str, joined: &str) -> String {
+        format!(
+            "g (float[N, 3, S, 4] x, float[N, S, 2] f, float[N, S, 4] k) => (float[] y) <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, \
+             int64[1] many = {{9223372036854775807}}, int64[1] last = {{-1}}, int64[4] whole = {{0, 3, -1, 4}}> \
+             {{ d = Cos (f) e = Sin (f) c = Unsqueeze (d, one) s = Unsqueeze (e, one) u = Slice (x, {first}) v = Slice (x, {second}) \
+             p = Mul (u, c) q = Mul (v, s) a = Sub (p, q) m = Mul (s, u) n = Mul (v, c) b = Add (m, n) {joined} }}"
+        )
+    }
+
+    const BESIDE: &str =
+        "h = Unsqueeze (a, last) i = Unsqueeze (b, last) j = Concat <axis: int = -1> (h, i) y = Reshape (j, whole)";
+
+    #[test]
+    fn halves_of_the_result_become_one_node() {
+        Proof::of("fuse-rotary-pairs")
+            .before(&pairs("zero, two, three", "two, many, three", "y = Concat <axis: int = 3> (a, b)"))
+            .after("d = Cos (f) e = Sin (f) y = RotaryEmbedding (x, d, e)")
+            .within(1e-6);
+        Proof::of("fuse-rotary-pairs")
+            .before(&pairs("zero, many, three, two", "one, many, three, two", BESIDE))
+            .after("d = Cos (f) e = Sin (f) y = RotaryEmbedding (x, d, e) <interleaved: int = 1>")
+            .within(1e-6);
+    }
+
+    #[test]
+    fn other_pairs_are_left_alone() {
+        for (graph, reason) in [
+            (pairs("zero, two, three", "two, many, three", BESIDE), "even and odd"),
+            (pairs("one, many, three, two", "zero, many, three, two", BESIDE), "even and odd"),
+            (
+                pairs("zero, many, three, two", "one, many, three, two", "y = Concat <axis: int = 3> (a, b)"),
+                "first half",
+            ),
+            (pairs("zero, two, three", "two, many, three", "y = Concat <axis: int = 2> (a, b)"), "shape of x"),
+        ] {
+            Proof::of("fuse-rotary-pairs").before(&graph).does_not_fire(reason);
+        }
+    }
+
+    fn part(rest: &str, nodes: &str) -> String {
+        format!(
+            "g (float[N, 3, S, 6] x, float[N, S, 2] c, float[N, S, 2] s) => (float[] y) <int64[1] zero = {{0}}, int64[1] four = {{4}}, int64[1] three = {{3}}, \
+             int64[1] many = {{9223372036854775807}}, int64[1] two = {{2}}> {{ u = Slice (x, zero, four, three) v = Slice (x, {rest}) {nodes} }}"
+        )
+    }
+
+    #[test]
+    fn features_that_stay_are_left_to_the_operator() {
+        let nodes = "r = RotaryEmbedding (u, c, s) y = Concat <axis: int = -1> (r, v)";
+        Proof::of("rotary-embedding-of-part")
+            .before(&part("four, many, three", nodes))
+            .after("y = RotaryEmbedding (x, c, s) <num_heads: int = 3, rotary_embedding_dim: int = 4>")
+            .within(1e-6);
+        for (rest, reason) in [("two, many, three", "other features"), ("zero, two, three", "other features")] {
+            Proof::of("rotary-embedding-of-part").before(&part(rest, nodes)).does_not_fire(reason);
+        }
     }
 
     #[test]

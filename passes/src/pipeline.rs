@@ -113,7 +113,7 @@ const PIPELINE: &[Pass] = &[
     Pass::Rules("fuse-plain-rms-norm", &[&fuse_rms_norm::PLAIN]),
     Pass::Rules(
         "attention",
-        &[&fuse_rotary::RULE, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
+        &[&fuse_rotary::RULE, &fuse_rotary::PAIRS, &fuse_rotary::PART, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
     ),
     // After caches, behind which queries stand in their order.
     Pass::Rules("attention-masks", &[&attention_masks::BOOLEAN, &attention_masks::CAUSAL, &attention_masks::NUMBERS]),

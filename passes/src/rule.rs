@@ -126,6 +126,12 @@ impl<'a> Cx<'a> {
         self.shape(value)?.iter().map(Dim::as_known).collect()
     }
 
+    /// The last extents, as many as these, where they are numbers.
+    pub fn known_last(&self, value: ValueId, count: usize) -> Option<Vec<i64>> {
+        let shape = self.shape(value)?;
+        shape.get(shape.len().checked_sub(count)?..)?.iter().map(Dim::as_known).collect()
+    }
+
     /// The rank, where known.
     pub fn rank(&self, value: ValueId) -> Option<usize> {
         self.fact(value).rank()
