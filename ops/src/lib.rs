@@ -379,4 +379,5 @@ pub static OPERATORS: &[Entry] = &[
     entry::<planish::FusedConvInteger>(),
     entry::<planish::FusedMatMul>(),
     entry::<planish::Lookup>(),
+    entry::<planish::SafeSoftmax>(),
 ];

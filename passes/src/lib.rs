@@ -80,6 +80,7 @@ mod remove_neutral_elements;
 mod remove_noops;
 mod remove_sequences;
 mod remove_zero_states;
+mod safe_softmax;
 mod shape_of_input;
 mod slice_gathered_columns;
 mod sum_equal_weights;

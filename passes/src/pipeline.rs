@@ -13,12 +13,12 @@ use crate::{
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
     fuse_block_weights, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
     fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
-    fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv, fuse_quantized_conv, fuse_quantized_gemm,
-    fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu, inline_bodies, merge_casts,
-    merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes, merge_extremes, merge_products,
-    merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization, push_transposes, remove_dead_nodes,
-    remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states, shape_of_input,
-    slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
+    fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv, fuse_quantized_conv,
+    fuse_quantized_gemm, fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu,
+    inline_bodies, merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes,
+    merge_extremes, merge_products, merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization,
+    push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
+    safe_softmax, shape_of_input, slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -89,6 +89,8 @@ const PIPELINE: &[Pass] = &[
             &fuse_activations::MISH,
             &fuse_activations::SOFTMAX,
             &fuse_magnitude::RULE,
+            &safe_softmax::NAN,
+            &safe_softmax::ROW,
         ],
     ),
     Pass::Rules(
@@ -113,7 +115,14 @@ const PIPELINE: &[Pass] = &[
     Pass::Rules("fuse-plain-rms-norm", &[&fuse_rms_norm::PLAIN]),
     Pass::Rules(
         "attention",
-        &[&fuse_rotary::RULE, &fuse_rotary::PAIRS, &fuse_rotary::PART, &fuse_attention::RULE, &attention_groups::RULE, &attention_cache::RULE],
+        &[
+            &fuse_rotary::RULE,
+            &fuse_rotary::PAIRS,
+            &fuse_rotary::PART,
+            &fuse_attention::RULE,
+            &attention_groups::RULE,
+            &attention_cache::RULE,
+        ],
     ),
     // After caches, behind which queries stand in their order.
     Pass::Rules("attention-masks", &[&attention_masks::BOOLEAN, &attention_masks::CAUSAL, &attention_masks::NUMBERS]),
@@ -159,6 +168,7 @@ const FOR_PLANISH: &[Pass] = &[
     fuse_block_weights::PASS,
     // Before epilogues, which follow plain products.
     Pass::Rules("open-gemm", &[&open_gemm::RULE]),
+    Pass::Rules("fuse-safe-softmax", &[&safe_softmax::FUSED_NAN, &safe_softmax::FUSED_ROW]),
     Pass::Rules("fuse-epilogues", &[&fuse_epilogue::CONV, &fuse_epilogue::MATMUL]),
     // After epilogues, which cost nothing beside the product that they follow.
     Pass::Rules("fuse-elementwise", &[&fuse_elementwise::RULE]),

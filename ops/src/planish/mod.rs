@@ -11,6 +11,7 @@ mod fused_conv_integer;
 mod fused_matmul;
 mod lookup;
 mod program;
+mod safe_softmax;
 mod scalar;
 
 pub use elementwise::Elementwise;
@@ -19,6 +20,7 @@ pub use fused_conv_integer::FusedConvInteger;
 pub use fused_matmul::FusedMatMul;
 pub use lookup::Lookup;
 pub use program::{MAX_OPERANDS, is_program};
+pub use safe_softmax::SafeSoftmax;
 pub use scalar::{ScalarFunction, scalar_function};
 
 use planish_ir::{

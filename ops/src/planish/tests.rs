@@ -24,7 +24,7 @@ fn only(outputs: Outputs) -> Tensor {
 }
 
 /// What the operator says, and what its body says; where `constants` are given, with weights packed at load.
-fn both(name: &str, text: &str, inputs: &[Tensor], constants: &[usize]) -> (Tensor, Tensor) {
+pub(super) fn both(name: &str, text: &str, inputs: &[Tensor], constants: &[usize]) -> (Tensor, Tensor) {
     let body = body(text);
     let mut op = operator(name, &body);
     let mut cx = EvalCx::unlimited(&Interpreter);
