@@ -1,9 +1,10 @@
 //! A graph under construction: unique names, and facts inferred as nodes come in.
 
 use crate::onnx::error::ImportError;
-use planish_ir::{AttributeError, Attributes, Fact, Graph, Implementation, Operator, Registry, Type, ValueId};
+use planish_ir::{AttributeError, Attributes, Dim, Fact, Graph, Implementation, Operator, Registry, Type, ValueId};
 use planish_tensor::Tensor;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// A graph under construction. Nodes come in topological order, so that what is known of a node's inputs is known when
 /// the node is added.
@@ -16,6 +17,8 @@ pub(crate) struct GraphBuilder<'a> {
     output_names: HashSet<&'a str>,
     next_number: HashMap<String, usize>,
     warnings: Vec<String>,
+    /// The names of extents of the graph's inputs, once they were asked for.
+    input_symbols: Option<BTreeSet<Arc<str>>>,
 }
 
 /// An operator's name, domain and attributes.
@@ -36,7 +39,15 @@ impl<'a> GraphBuilder<'a> {
         output_names: HashSet<&'a str>,
     ) -> GraphBuilder<'a> {
         let graph = Graph::new(name);
-        GraphBuilder { graph, registry, defined, output_names, next_number: HashMap::new(), warnings: Vec::new() }
+        GraphBuilder {
+            graph,
+            registry,
+            defined,
+            output_names,
+            next_number: HashMap::new(),
+            warnings: Vec::new(),
+            input_symbols: None,
+        }
     }
 
     /// A graph without anything in it, to be held by a node of this one.
@@ -126,6 +137,7 @@ impl<'a> GraphBuilder<'a> {
     /// Puts a declared type on top of what is known of a value.
     pub(crate) fn declare(&mut self, value: ValueId, declared: Type) {
         let mut fact = self.graph.fact(value).clone();
+        let declared = self.without_new_names(&fact.ty, declared);
         match fact.ty.unify(&declared) {
             Ok(ty) => {
                 fact.ty = ty;
@@ -136,6 +148,30 @@ impl<'a> GraphBuilder<'a> {
                 self.warnings.push(format!("value {name:?}: inferred {message} as declared"));
             }
         }
+    }
+
+    /// A declared type in which extents that inference has found are those: exporters give an extent such as `past + seq`
+    /// a name of its own, which says less.
+    fn without_new_names(&mut self, inferred: &Type, declared: Type) -> Type {
+        let (Type::Tensor { shape: Some(found), .. }, Type::Tensor { dtype, shape: Some(named) }) =
+            (inferred, &declared)
+        else {
+            return declared;
+        };
+        if found.len() != named.len() {
+            return declared;
+        }
+        let graph = &self.graph;
+        let of_inputs = self.input_symbols.get_or_insert_with(|| {
+            let dims = graph.inputs().chain(graph.captures()).filter_map(|input| graph.fact(input).shape());
+            dims.flatten().flat_map(Dim::symbols).collect()
+        });
+        let is_new = |dim: &Dim| dim.as_symbol().is_some_and(|name| !of_inputs.contains(name));
+        let dims = found.iter().zip(named).map(|(found, named)| {
+            let stays = found.is_unknown() || !is_new(named);
+            if stays { named.clone() } else { found.clone() }
+        });
+        Type::Tensor { dtype: *dtype, shape: Some(dims.collect()) }
     }
 
     /// Adds warnings from a body.
