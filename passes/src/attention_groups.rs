@@ -1,5 +1,5 @@
 //! Attention(q, repeated(k), repeated(v), …)   ⇒   Attention(q, k, v, …),
-//! where repeated(k) = Reshape(Expand(Unsqueeze(k, 2))) gives each head of keys to several heads of queries
+//! where repeated(k) = Reshape(Expand(Unsqueeze(k, 2))), or with Tile, gives each head of keys to several heads of queries
 //!
 //! when: keys and values are repeated equally often, each head next to itself: the operator groups heads by itself.
 
@@ -30,7 +30,7 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
 /// What is repeated head by head, and its number of heads.
 fn unrepeated(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, i64)> {
     let expanded = operand(cx, value, "Reshape")?;
-    let single = operand(cx, expanded, "Expand")?;
+    let single = operand(cx, expanded, "Expand").or_else(|| operand(cx, expanded, "Tile"))?;
     let x = operand(cx, single, "Unsqueeze").or_else(|| operand(cx, single, "Reshape"))?;
     let (x4, x5) = (cx.shape(x)?, cx.shape(single)?);
     let (whole, joined) = (cx.shape(expanded)?, cx.shape(value)?);
@@ -60,6 +60,10 @@ mod tests {
     fn repeated_heads_are_grouped() {
         Proof::of("group-attention-heads")
             .before(&text(2, "1, 1, 2, 1, 1"))
+            .after("y = Attention (q, k, v)")
+            .within(1e-6);
+        Proof::of("group-attention-heads")
+            .before(&text(2, "1, 1, 2, 1, 1").replace("Expand", "Tile"))
             .after("y = Attention (q, k, v)")
             .within(1e-6);
     }
