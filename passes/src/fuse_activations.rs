@@ -3,6 +3,7 @@
 //! x · sigmoid(α · x)   ⇒   Swish(x, α)
 //! clip(x + 3, 0, 6) / 6   ⇒   HardSigmoid(x, 1/6, 1/2)
 //! x · HardSigmoid(x, 1/6, 1/2)   ⇒   HardSwish(x)
+//! x where x > 20, else softplus(x)   ⇒   Softplus(x)
 //! x · tanh(softplus(x))   ⇒   Mish(x)
 //! exp(x − max(x)) / Σ exp(x − max(x))   ⇒   Softmax(x)
 
@@ -10,6 +11,7 @@ use crate::patch::Patch;
 use crate::pattern::Match;
 use crate::rule::{Cx, No, Outcome, Rule, must};
 use planish_ir::Attributes;
+use planish_tensor::DType;
 
 /// x · sigmoid(α · x).
 pub static SWISH: Rule = Rule::matching("fuse-swish", "y = x * Sigmoid(x * $alpha) | x * Sigmoid(x)", |cx, found| {
@@ -49,6 +51,19 @@ pub static HARD_SWISH_OF_SIGMOID: Rule =
         must(is("alpha", 1.0 / 6.0) && is("beta", 0.5), "the slope is not 1/6 around 1/2")?;
         hard_swish(cx, found)
     });
+
+/// Softplus, and x itself from where on nothing of what is added to it is left.
+pub static SOFTPLUS: Rule =
+    Rule::matching("fuse-softplus", "y = Where(Greater(x, $threshold), x, Softplus(x))", |cx, found| {
+        must(matches!(cx.dtype(found["x"]), Some(DType::F32 | DType::F16 | DType::BF16)), "something is left of it")?;
+        let threshold = cx.scalar(found["threshold"]).ok_or("the threshold is not one number")?;
+        must(threshold >= LARGE, "the function is not yet x at the threshold")?;
+        must(cx.same_shape(found["x"], cx.output(found.root())), "the threshold changes the shape")?;
+        Ok(Patch::by_operator(found, "Softplus", Attributes::new(), &[found["x"].into()]))
+    });
+
+/// Where e⁻ˣ is less than half of a unit in the last place of x as `float`.
+const LARGE: f64 = 17.0;
 
 /// x · tanh(softplus(x)).
 pub static MISH: Rule = Rule::matching("fuse-mish", "y = x * Tanh(Softplus(x) | Log(1 + Exp(x)))", |cx, found| {
@@ -91,7 +106,7 @@ mod tests {
     fn text(nodes: &str) -> String {
         format!(
             "g (float[2, N] x, float[2, N] z) => (float[2, N] y) <float three = {{3}}, float zero = {{0}}, float six = {{6}}, float sixth = {{0.16666667}}, \
-             float quick = {{1.702}}, float one = {{1}}, int64[1] last = {{-1}}, int64[1] first = {{0}}> {{ {nodes} }}"
+             float quick = {{1.702}}, float one = {{1}}, float twenty = {{20}}, int64[1] last = {{-1}}, int64[1] first = {{0}}> {{ {nodes} }}"
         )
     }
 
@@ -146,6 +161,16 @@ mod tests {
         becomes("fuse-mish", "s = Softplus (x) t = Tanh (s) y = Mul (x, t)", "y = Mish (x)");
         becomes("fuse-mish", "e = Exp (x) a = Add (e, one) s = Log (a) t = Tanh (s) y = Mul (t, x)", "y = Mish (x)");
         Proof::of("fuse-mish").before(&text("s = Softplus (z) t = Tanh (s) y = Mul (x, t)")).does_not_fire("");
+    }
+
+    #[test]
+    fn softplus_may_be_cut_off_where_it_is_straight() {
+        let cut = |of: &str, at: &str| format!("g = Greater ({of}, {at}) s = Softplus (x) y = Where (g, x, s)");
+        becomes("fuse-softplus", &cut("x", "twenty"), "y = Softplus (x)");
+        Proof::of("fuse-softplus").before(&text(&cut("x", "six"))).does_not_fire("not yet x");
+        Proof::of("fuse-softplus").before(&text(&cut("z", "twenty"))).does_not_fire("");
+        let double = "g (double[N] x) => (double[N] y) <double twenty = {20}> { g = Greater (x, twenty) s = Softplus (x) y = Where (g, x, s) }";
+        Proof::of("fuse-softplus").before(double).does_not_fire("is left");
     }
 
     #[test]

@@ -86,6 +86,7 @@ const PIPELINE: &[Pass] = &[
             &fuse_activations::HARD_SIGMOID,
             &fuse_activations::HARD_SWISH,
             &fuse_activations::HARD_SWISH_OF_SIGMOID,
+            &fuse_activations::SOFTPLUS,
             &fuse_activations::MISH,
             &fuse_activations::SOFTMAX,
             &fuse_magnitude::RULE,
