@@ -82,6 +82,7 @@ mod remove_sequences;
 mod remove_zero_states;
 mod safe_softmax;
 mod shape_of_input;
+mod shift_ranges;
 mod slice_gathered_columns;
 mod sum_equal_weights;
 mod trim_padding;

@@ -18,7 +18,7 @@ use crate::{
     inline_bodies, merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes,
     merge_extremes, merge_products, merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization,
     push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
-    safe_softmax, shape_of_input, slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
+    safe_softmax, shape_of_input, shift_ranges, slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -58,6 +58,7 @@ const CLEAN: Pass = Pass::Rules(
         &remove_sequences::JOINED,
         &remove_sequences::SPLIT,
         &push_transposes::RULE,
+        &shift_ranges::RULE,
         &slice_gathered_columns::PAIRS,
         &slice_gathered_columns::FLAT,
         &unbind_heads::SPLIT,
