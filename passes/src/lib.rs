@@ -38,6 +38,7 @@ mod fuse_activations;
 mod fuse_affine_conv;
 mod fuse_attention;
 mod fuse_block_weights;
+mod fuse_channel_norm;
 mod fuse_conv_affine;
 mod fuse_conv_batch_norm;
 mod fuse_conv_integer;

@@ -11,7 +11,7 @@ use crate::rule::Rule;
 use crate::{
     absorb_expands, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
-    fuse_block_weights, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
+    fuse_block_weights, fuse_channel_norm, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
     fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
     fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv, fuse_quantized_conv,
     fuse_quantized_gemm, fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu,
@@ -188,6 +188,9 @@ const FOR_ORT: &[Pass] = &[
             &fuse_ort_matmul::SCALED,
         ],
     ),
+    Pass::Rules("ort-norms", &[&fuse_channel_norm::RULE]),
+    // After the norm with a scale, of which it is a part.
+    Pass::Rules("ort-plain-norms", &[&fuse_channel_norm::PLAIN]),
     Pass::Rules("ort-transformers", &[&fuse_ort_gelu::BIAS, &fuse_ort_gelu::QUICK, &fuse_skip_norm::RULE]),
     // After the forms with an activation, a bias or a factor, of which these are parts.
     Pass::Rules(
