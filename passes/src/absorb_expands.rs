@@ -1,4 +1,5 @@
 //! f(Expand(x, …), b)   ⇒   f(x, b)
+//! f(Unsqueeze(x, [0, …]), b)   ⇒   f(x, b),   and with a Reshape that adds axes in front, for comparisons and logic
 //!
 //! when: f broadcasts: elementwise operators, and MatMul in all axes but the last two; what f gives keeps its shape, which is
 //! known.
@@ -33,6 +34,41 @@ pub static RULE: Rule = Rule::on(
     ],
     rewrite,
 );
+
+/// Leaves axes in front to the operator. Not where numbers are added: what fuses such operators tells masks by their rank.
+pub static LEADING: Rule = Rule::on(
+    "absorb-leading-axes",
+    &["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"],
+    |cx, found| {
+        let node = found.root();
+        let operator = cx.operator(node).ok_or(No::SILENT)?;
+        let inputs: Option<Vec<ValueId>> = cx.graph.node_inputs(node).iter().copied().collect();
+        let inputs = inputs.ok_or(No::SILENT)?;
+        let y = cx.output(node);
+        for (index, &input) in inputs.iter().enumerate() {
+            let Some(x) = without_leading(cx, input).filter(|_| cx.is_read_once(input)) else { continue };
+            let mut narrow = inputs.clone();
+            narrow[index] = x;
+            let ranks = narrow.iter().map(|&v| cx.rank(v));
+            if ranks.max().flatten() == cx.rank(y) && keeps_shape(cx, &narrow, input, x, y, false) {
+                let narrow: Vec<Operand> = narrow.into_iter().map(Operand::from).collect();
+                let mut patch = Patch::new();
+                let new = patch.operator(&operator.name, operator.attributes.clone(), &narrow);
+                return Ok(patch.replace(y, new));
+            }
+        }
+        Err(No::SILENT)
+    },
+);
+
+/// What is given nothing but axes of 1 in front.
+fn without_leading(cx: &Cx<'_>, value: ValueId) -> Option<ValueId> {
+    let x = operand(cx, value, "Unsqueeze").or_else(|| operand(cx, value, "Reshape"))?;
+    let (after, before) = (cx.shape(value)?, cx.shape(x)?);
+    let (leading, same) = after.split_at(after.len().checked_sub(before.len())?);
+    let is_kept = same.iter().zip(before).all(|(a, b)| Dim::provably_equal(a, b));
+    (!leading.is_empty() && is_kept && leading.iter().all(|d| d.as_known() == Some(1))).then_some(x)
+}
 
 fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let node = found.root();
@@ -102,6 +138,22 @@ mod tests {
             .before(&text("n = Shape <end: int = 1> (x) t = Concat <axis: int = 0> (n, four, two) e = Expand (w, t) y = MatMul (x, e)"))
             .after("y = MatMul (x, w)")
             .within(1e-6);
+    }
+
+    #[test]
+    fn axes_in_front_are_there_anyway() {
+        let text = |nodes: &str| {
+            format!(
+                "g (float[N, 3, 4] x, float[4] row, float[4, 1, 1] column) => (bool[] y) <int64[2] first = {{0, 1}}, int64[2] last = {{1, 2}}, int64[3] long = {{1, 1, -1}}> {{ {nodes} }}"
+            )
+        };
+        for nodes in ["u = Unsqueeze (row, first) y = Less (x, u)", "u = Reshape (row, long) y = Less (x, u)"] {
+            Proof::of("absorb-leading-axes").before(&text(nodes)).after("y = Less (x, row)").exact();
+        }
+        for nodes in ["u = Unsqueeze (row, last) y = Less (u, column)", "u = Unsqueeze (row, first) y = Less (u, row)"]
+        {
+            Proof::of("absorb-leading-axes").before(&text(nodes)).does_not_fire("");
+        }
     }
 
     #[test]

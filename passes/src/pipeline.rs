@@ -11,14 +11,15 @@ use crate::rule::Rule;
 use crate::{
     absorb_expands, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
-    fuse_block_weights, fuse_channel_norm, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer, fuse_dynamic_product,
-    fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm, fuse_lookup,
-    fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv, fuse_quantized_conv,
-    fuse_quantized_gemm, fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm, fuse_swiglu,
-    inline_bodies, merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes,
+    fuse_block_weights, fuse_channel_norm, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer,
+    fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm,
+    fuse_lookup, fuse_magnitude, fuse_ort_activation, fuse_ort_gelu, fuse_ort_matmul, fuse_pad_conv,
+    fuse_quantized_conv, fuse_quantized_gemm, fuse_quantized_product, fuse_rms_norm, fuse_rotary, fuse_skip_norm,
+    fuse_swiglu, inline_bodies, merge_casts, merge_clips, merge_equal_constants, merge_equal_nodes, merge_equal_shapes,
     merge_extremes, merge_products, merge_reshapes, merge_transposes, name_outputs, open_gemm, push_quantization,
     push_transposes, remove_dead_nodes, remove_neutral_elements, remove_noops, remove_sequences, remove_zero_states,
-    safe_softmax, shape_of_input, shift_ranges, slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads, widen_weights,
+    safe_softmax, shape_of_input, shift_ranges, slice_gathered_columns, sum_equal_weights, trim_padding, unbind_heads,
+    widen_weights,
 };
 use planish_ir::{Dim, Fact, Graph, Type};
 use std::collections::HashSet;
@@ -45,6 +46,7 @@ const CLEAN: Pass = Pass::Rules(
         &fold_shape_operands::RULE,
         &shape_of_input::RULE,
         &absorb_expands::RULE,
+        &absorb_expands::LEADING,
         &merge_reshapes::RULE,
         &merge_transposes::RULE,
         &merge_casts::RULE,
