@@ -395,6 +395,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("ai.onnx.ml", "TreeEnsembleClassifier", "ml/tree/tests.rs, and tests/onnx_ml"),
     ("ai.onnx.ml", "TreeEnsembleRegressor", "ml/tree/tests.rs: forests_sum_what_each_tree_says"),
     ("com.microsoft", "FusedConv", "tests/microsoft replays what ONNX Runtime gives"),
+    ("com.microsoft", "FusedMatMul", "passes/src/fuse_ort_matmul.rs, against the nodes that it stands for"),
     ("com.microsoft", "MurmurHash3", "microsoft/murmur_hash3.rs, and tests/microsoft replays what ONNX Runtime gives"),
     ("com.microsoft", "Tokenizer", "tests/microsoft replays what ONNX Runtime gives"),
     ("planish", "Elementwise", "planish/tests.rs: a_tree_of_functions_is_its_definition"),
@@ -402,6 +403,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("planish", "FusedConvInteger", "passes/src/fuse_conv_integer.rs, against the nodes that it is made of"),
     ("planish", "FusedMatMul", "planish/tests.rs, against its body"),
     ("planish", "Lookup", "passes/src/fuse_lookup.rs, against the nodes that it is made of"),
+    ("planish", "SafeSoftmax", "planish/safe_softmax.rs, against its body"),
 ];
 
 #[test]
