@@ -1,6 +1,8 @@
 //! y = x · cos + Concat(−x₂, x₁) · sin   ⇒   y = RotaryEmbedding(x, cos', sin'),   where x = [x₁, x₂]
 //! y = Concat(x₁ · cos − x₂ · sin, x₁ · sin + x₂ · cos)   ⇒   y = RotaryEmbedding(x, cos, sin),   or interleaved, where
 //! x₁ and x₂ are the features of even and odd number and each of the results stands beside the other
+//! y = x · cos + beside(−x₂, x₁) · sin   ⇒   y = RotaryEmbedding(x, cos', sin', interleaved), where those features stand beside
+//! each other and cos and sin repeat each number for its neighbour
 //! y = Concat(RotaryEmbedding(x₁, cos, sin), x₂)   ⇒   y = RotaryEmbedding(x, cos, sin, rotary_embedding_dim)
 //!
 //! when: x is `[batch, heads, positions, features]`, x₁ and x₂ are the halves of its features; the second halves of cos and
@@ -36,6 +38,41 @@ pub static PAIRS: Rule = Rule::matching(
     rewrite_pairs,
 );
 
+/// The form that rotates neighbours.
+pub static NEIGHBOURS: Rule = Rule::matching(
+    "fuse-rotary-neighbours",
+    "first = &Slice(x, ...)
+     second = &Slice(x, ...)
+     beside = Concat(Unsqueeze(-second, $axis), Unsqueeze(first, $axis)) | Concat(Reshape(-second, _), Reshape(first, _))
+     y = x * cos + Reshape(beside, _) * sin",
+    |cx, found| {
+        let x = found["x"];
+        let Some([batch, _, positions, features]) = cx.shape(x) else {
+            return Err("x is not known to be of rank 4".into());
+        };
+        let size = features.as_known().filter(|size| size % 2 == 0).ok_or("the number of features is not known")?;
+        must(cx.same_shape(x, cx.output(found.root())), "the result is not known to be of the shape of x")?;
+        must(stand_beside(cx, found["beside"], size), "the pairs are not known to stand beside each other")?;
+        let is_pair = is_strided(cx, found["first"], 0, size) && is_strided(cx, found["second"], 1, size);
+        must(is_pair, "x₁ and x₂ are not the features of even and odd number")?;
+        let mut patch = Patch::new();
+        let one_of_pair = |cx: &Cx<'_>, patch: &mut Patch, value: ValueId| {
+            part(cx, patch, value, &Repeated::Beside(size), MAX_STEPS_UP)
+        };
+        let cos = rows(cx, &mut patch, found["cos"], x, [batch, positions], one_of_pair)?;
+        let sin = rows(cx, &mut patch, found["sin"], x, [batch, positions], one_of_pair)?;
+        let attributes = Attributes::new().with("interleaved", 1i64);
+        let new = patch.operator("RotaryEmbedding", attributes, &[x.into(), cos, sin]);
+        Ok(patch.replace(cx.output(found.root()), new))
+    },
+);
+
+/// Whether what is joined are pairs along a last axis of 2.
+fn stand_beside(cx: &Cx<'_>, beside: ValueId, size: i64) -> bool {
+    let is_last = cx.rank(beside).is_some_and(|rank| cx.axis(beside.node, "axis", rank) == Some(rank - 1));
+    is_last && cx.known_last(beside, 2).is_some_and(|last| last == [size / 2, 2])
+}
+
 /// The form that leaves some features as they are.
 pub static PART: Rule = Rule::matching(
     "rotary-embedding-of-part",
@@ -55,9 +92,7 @@ fn rewrite_pairs(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     must(cx.same_shape(x, y), "the result is not known to be of the shape of x")?;
     let is_interleaved = found.get("beside").is_some();
     if let Some(beside) = found.get("beside") {
-        let shape = cx.known_last(beside, 2).ok_or("the pairs are not known to stand beside each other")?;
-        let is_last = cx.rank(beside).is_some_and(|rank| cx.axis(beside.node, "axis", rank) == Some(rank - 1));
-        must(is_last && shape == [size / 2, 2], "the pairs are not known to stand beside each other")?;
+        must(stand_beside(cx, beside, size), "the pairs are not known to stand beside each other")?;
         let is_pair = |index| is_strided(cx, found[["first", "second"][index]], index as i64, size);
         must(is_pair(0) && is_pair(1), "x₁ and x₂ are not the features of even and odd number")?;
     } else {
@@ -121,7 +156,8 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     must(is_part(cx, found["first"], 0, size / 2), "x₁ is not the first half of the features")?;
     must(is_part(cx, found["second"], size / 2, size), "x₂ is not the second half of the features")?;
     let mut patch = Patch::new();
-    let first_half = |cx: &Cx<'_>, patch: &mut Patch, value: ValueId| half(cx, patch, value, size, MAX_STEPS_UP);
+    let first_half =
+        |cx: &Cx<'_>, patch: &mut Patch, value: ValueId| part(cx, patch, value, &Repeated::Halves(size), MAX_STEPS_UP);
     let cos = rows(cx, &mut patch, found["cos"], x, [batch, positions], first_half)?;
     let sin = rows(cx, &mut patch, found["sin"], x, [batch, positions], first_half)?;
     let new = patch.operator("RotaryEmbedding", Attributes::new(), &[x.into(), cos, sin]);
@@ -191,17 +227,29 @@ fn without_heads(cx: &Cx<'_>, value: ValueId) -> Option<ValueId> {
     (cx.rank(inner) == Some(3) && axes == [1]).then_some(inner)
 }
 
-/// The first half of a value along its last axis of `size`, where the second half repeats it.
-fn half(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, size: i64, steps: usize) -> Result<Operand, No> {
+/// How cos and sin have each of their numbers twice, along a last axis of this size.
+enum Repeated {
+    /// The second half repeats the first.
+    Halves(i64),
+    /// Each is followed by itself.
+    Beside(i64),
+}
+
+/// What of a value along its last axis is repeated there.
+fn part(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, repeated: &Repeated, steps: usize) -> Result<Operand, No> {
     let shape = cx.shape(value).ok_or("the shape of what cos or sin are made from is not known")?;
     let rank = shape.len();
     if shape.last().is_none_or(|d| d.as_known() == Some(1)) {
         return Ok(value.into());
     }
     if let Some(tensor) = cx.constant(value) {
-        must(has_equal_halves(tensor, size), "the halves of a table of cos or sin differ")?;
-        let bounds = [0, size / 2, -1].map(|i| patch.ints(&[i]));
-        return Ok(patch.operator("Slice", Attributes::new(), &[value.into(), bounds[0], bounds[1], bounds[2]]));
+        must(has_equal_parts(tensor, repeated), "the halves of a table of cos or sin differ")?;
+        let bounds = match *repeated {
+            Repeated::Halves(size) => [0, size / 2, -1, 1],
+            Repeated::Beside(size) => [0, size, -1, 2],
+        };
+        let [start, end, axis, step] = bounds.map(|i| patch.ints(&[i]));
+        return Ok(patch.operator("Slice", Attributes::new(), &[value.into(), start, end, axis, step]));
     }
     let node = value.node;
     let operator = cx.operator(node).filter(|_| steps > 0 && value.output == 0);
@@ -210,28 +258,29 @@ fn half(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, size: i64, steps: usize)
     let input = |index: usize| cx.input(node, index).ok_or(No::SILENT);
     let first = input(0)?;
     let inputs = match operator.name.as_str() {
-        "Concat" => {
+        "Concat" if matches!(repeated, Repeated::Halves(_)) => {
             let is_twice =
                 cx.graph.node_inputs(node)[..] == [Some(first); 2] && cx.axis(node, "axis", rank) == Some(rank - 1);
             must(is_twice, "cos or sin are made of two different halves")?;
             return Ok(first.into());
         }
-        "Cos" | "Sin" | "Cast" | "Neg" => vec![half(cx, patch, first, size, steps - 1)?],
+        "Cos" | "Sin" | "Cast" | "Neg" => vec![part(cx, patch, first, repeated, steps - 1)?],
         "Mul" | "Add" => {
-            let other = half(cx, patch, input(1)?, size, steps - 1)?;
-            vec![half(cx, patch, first, size, steps - 1)?, other]
+            let other = part(cx, patch, input(1)?, repeated, steps - 1)?;
+            vec![part(cx, patch, first, repeated, steps - 1)?, other]
         }
         "Unsqueeze" if keeps_last_axis(cx, node, 1, rank) => {
-            vec![half(cx, patch, first, size, steps - 1)?, input(1)?.into()]
+            vec![part(cx, patch, first, repeated, steps - 1)?, input(1)?.into()]
         }
         "Slice" if keeps_last_axis(cx, node, 3, rank) => {
-            let mut inputs = vec![half(cx, patch, first, size, steps - 1)?];
+            let mut inputs = vec![part(cx, patch, first, repeated, steps - 1)?];
             inputs.extend(cx.graph.node_inputs(node).iter().skip(1).map(|&v| Operand::from(v)));
             inputs
         }
         "Gather" if cx.rank(first).is_some_and(|r| r > 1 && cx.axis(node, "axis", r) == Some(0)) => {
-            vec![half(cx, patch, first, size, steps - 1)?, input(1)?.into()]
+            vec![part(cx, patch, first, repeated, steps - 1)?, input(1)?.into()]
         }
+        "Reshape" if matches!(repeated, Repeated::Beside(_)) => return once(cx, patch, value, first),
         other => return Err(format!("cos or sin are made by {other}").into()),
     };
     Ok(patch.operator(&operator.name, operator.attributes.clone(), &inputs))
@@ -244,16 +293,54 @@ fn keeps_last_axis(cx: &Cx<'_>, node: NodeId, index: usize, rank: usize) -> bool
     axes.is_some_and(|axes| axes.iter().all(keeps))
 }
 
-fn has_equal_halves(tensor: &Tensor, size: i64) -> bool {
-    fn check<T: PartialEq>(elements: &[T], size: usize) -> bool {
-        size > 1 && elements.chunks(size).all(|row| row.len() == size && row[..size / 2] == row[size / 2..])
+/// What `Reshape(Expand(x))` or `Reshape(Concat(x, x))` has twice, x having a last axis of 1 for that.
+fn once(cx: &Cx<'_>, patch: &mut Patch, value: ValueId, twice: ValueId) -> Result<Operand, No> {
+    let whole = || {
+        let (Some(value), Some([leading @ .., count, two])) = (cx.shape(value), cx.shape(twice)) else { return false };
+        let Some((last, rest)) = value.split_last() else { return false };
+        let is_same = leading.len() == rest.len() && leading.iter().zip(rest).all(|(a, b)| Dim::provably_equal(a, b));
+        let size = count.as_known().and_then(|count| count.checked_mul(2));
+        is_same && two.as_known() == Some(2) && size.is_some() && size == last.as_known()
+    };
+    must(whole(), "the numbers of cos or sin are not known to be repeated for their neighbours")?;
+    let rank = cx.rank(twice).ok_or(No::SILENT)?;
+    let is_one = |x: ValueId| {
+        let last = cx.shape(x).and_then(|s| s.last()).and_then(Dim::as_known);
+        cx.rank(x) == Some(rank) && last == Some(1)
+    };
+    let single = match cx.operator(twice.node).map(|o| o.name.as_str()) {
+        Some("Expand" | "Tile") => cx.input(twice.node, 0),
+        Some("Concat") if cx.axis(twice.node, "axis", rank) == Some(rank - 1) => {
+            let inputs = cx.graph.node_inputs(twice.node);
+            cx.input(twice.node, 0).filter(|&x| inputs[..] == [Some(x); 2])
+        }
+        _ => None,
+    };
+    let single = single.filter(|&x| is_one(x)).ok_or("the neighbours in cos or sin are not known to be equal")?;
+    let same_before = |(a, b): (&Dim, &Dim)| Dim::provably_equal(a, b);
+    let (before, after) = (cx.shape(single).ok_or(No::SILENT)?, cx.shape(twice).ok_or(No::SILENT)?);
+    let is_kept = before[..rank - 1].iter().zip(after).all(same_before);
+    must(is_kept, "the numbers of cos or sin are repeated along another axis")?;
+    let axis = patch.ints(&[-1]);
+    Ok(patch.operator("Squeeze", Attributes::new(), &[single.into(), axis]))
+}
+
+fn has_equal_parts(tensor: &Tensor, repeated: &Repeated) -> bool {
+    fn check<T: PartialEq>(elements: &[T], repeated: &Repeated) -> bool {
+        match *repeated {
+            Repeated::Halves(size) => {
+                let Ok(size) = usize::try_from(size) else { return false };
+                size > 1 && elements.chunks(size).all(|row| row.len() == size && row[..size / 2] == row[size / 2..])
+            }
+            Repeated::Beside(_) => elements.chunks(2).all(|pair| pair.len() == 2 && pair[0] == pair[1]),
+        }
     }
-    let Ok(size) = usize::try_from(size) else { return false };
-    let is_last = tensor.shape().dims().last() == Some(&size);
+    let (Repeated::Halves(size) | Repeated::Beside(size)) = *repeated;
+    let is_last = tensor.shape().dims().last().is_some_and(|&last| i64::try_from(last) == Ok(size));
     is_last
         && match tensor.dtype() {
-            DType::F32 => tensor.as_slice::<f32>().is_ok_and(|e| check(e, size)),
-            DType::F16 => tensor.as_slice::<f16>().is_ok_and(|e| check(e, size)),
+            DType::F32 => tensor.as_slice::<f32>().is_ok_and(|e| check(e, repeated)),
+            DType::F16 => tensor.as_slice::<f16>().is_ok_and(|e| check(e, repeated)),
             _ => false,
         }
 }
@@ -318,6 +405,33 @@ mod tests {
         ] {
             Proof::of("fuse-rotary-pairs").before(&graph).does_not_fire(reason);
         }
+    }
+
+    #[test]
+    fn neighbours_become_one_node() {
+        let text = |repeat: &str| {
+            format!(
+                "g (float[N, 3, S, 4] x, float[N, S, 2] f, float[N, S, 1, 2] k) => (float[] y) <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}}, \
+                 int64[1] many = {{9223372036854775807}}, int64[1] last = {{-1}}, int64[4] whole = {{0, 3, -1, 4}}, int64[3] joined = {{0, 0, 4}}, int64[4] twice = {{1, 1, 1, 2}}> \
+                 {{ u = Slice (x, zero, many, three, two) v = Slice (x, one, many, three, two) m = Neg (v) h = Unsqueeze (m, last) i = Unsqueeze (u, last) \
+                 j = Concat <axis: int = -1> (h, i) r = Reshape (j, whole) {repeat} w = Reshape (t, joined) d = Cos (w) e = Sin (w) c = Unsqueeze (d, one) s = Unsqueeze (e, one) \
+                 p = Mul (x, c) q = Mul (r, s) y = Add (p, q) }}"
+            )
+        };
+        for repeat in [
+            "a = Unsqueeze (f, last) t = Expand (a, twice)",
+            "a = Unsqueeze (f, last) t = Concat <axis: int = 3> (a, a)",
+        ] {
+            Proof::of("fuse-rotary-neighbours")
+                .before(&text(repeat))
+                .after(
+                    "a = Unsqueeze (f, last) y_squeeze = Squeeze (a, y_constant) y_cos = Cos (y_squeeze) y_squeeze_1 = Squeeze (a, y_constant_1) \
+                     y_sin = Sin (y_squeeze_1) y = RotaryEmbedding (x, y_cos, y_sin) <interleaved: int = 1>",
+                )
+                .within(1e-6);
+        }
+        let halves = "a = Unsqueeze (f, two) t = Concat <axis: int = 2> (a, a)";
+        Proof::of("fuse-rotary-neighbours").before(&text(halves)).does_not_fire("repeated for their neighbours");
     }
 
     fn part(rest: &str, nodes: &str) -> String {

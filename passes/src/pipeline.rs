@@ -121,7 +121,7 @@ const PIPELINE: &[Pass] = &[
         "attention",
         &[
             &fuse_rotary::RULE,
-            &fuse_rotary::PAIRS,
+            &fuse_rotary::PAIRS, &fuse_rotary::NEIGHBOURS,
             &fuse_rotary::PART,
             &fuse_attention::RULE,
             &attention_groups::RULE,
