@@ -121,7 +121,8 @@ const PIPELINE: &[Pass] = &[
         "attention",
         &[
             &fuse_rotary::RULE,
-            &fuse_rotary::PAIRS, &fuse_rotary::NEIGHBOURS,
+            &fuse_rotary::PAIRS,
+            &fuse_rotary::NEIGHBOURS,
             &fuse_rotary::PART,
             &fuse_attention::RULE,
             &attention_groups::RULE,
@@ -190,9 +191,6 @@ const FOR_ORT: &[Pass] = &[
             &fuse_ort_matmul::SCALED,
         ],
     ),
-    Pass::Rules("ort-norms", &[&fuse_channel_norm::RULE]),
-    // After the norm with a scale, of which it is a part.
-    Pass::Rules("ort-plain-norms", &[&fuse_channel_norm::PLAIN]),
     Pass::Rules("ort-transformers", &[&fuse_ort_gelu::BIAS, &fuse_ort_gelu::QUICK, &fuse_skip_norm::RULE]),
     // After the forms with an activation, a bias or a factor, of which these are parts.
     Pass::Rules(
@@ -201,8 +199,15 @@ const FOR_ORT: &[Pass] = &[
     ),
 ];
 
+/// Standard forms that are faster in ONNX Runtime and not in planish. What they need of transposes is pushed about afterwards.
+const FORMS_FOR_ORT: &[Pass] = &[
+    Pass::Rules("channel-norms", &[&fuse_channel_norm::RULE]),
+    // After the norm with a scale, of which it is a part.
+    Pass::Rules("plain-channel-norms", &[&fuse_channel_norm::PLAIN]),
+];
+
 /// The lists of all targets.
-const PHASES: [&[Pass]; 4] = [PIPELINE, FOR_PLANISH, FOR_ORT, OF_NEWEST_OPSET];
+const PHASES: [&[Pass]; 5] = [PIPELINE, FOR_PLANISH, FOR_ORT, OF_NEWEST_OPSET, FORMS_FOR_ORT];
 
 /// Rounds after which the pipeline stops though the last changed something.
 const MAX_ROUNDS: usize = 6;
@@ -236,7 +241,7 @@ impl Target {
             Target::Standard => &[0],
             Target::Planish if has_newest => &[0, 3, 1],
             Target::Planish => &[0, 1],
-            Target::Ort => &[0, 2],
+            Target::Ort => &[0, 4, 0, 2],
         }
     }
 }
@@ -281,7 +286,10 @@ pub fn rule_names() -> Vec<&'static str> {
 /// Whether a rule makes operators of ONNX Runtime's domain.
 #[cfg(test)]
 pub(crate) fn is_for_ort(rule: &str) -> bool {
-    FOR_ORT.iter().any(|pass| matches!(pass, Pass::Rules(_, rules) if rules.iter().any(|r| r.name == rule)))
+    FOR_ORT
+        .iter()
+        .chain(FORMS_FOR_ORT)
+        .any(|pass| matches!(pass, Pass::Rules(_, rules) if rules.iter().any(|r| r.name == rule)))
 }
 
 /// The rules of each pass of each phase, their patterns compiled once.
