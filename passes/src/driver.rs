@@ -53,8 +53,9 @@ impl State {
 /// Rules that share one traversal, their patterns compiled.
 pub(crate) struct RuleSet {
     rules: Vec<(&'static Rule, Pattern)>,
-    /// Which rules look at an operator, by domain and name.
-    by_root: HashMap<(String, String), Vec<usize>>,
+    /// Which rules look at an operator, by domain, then by name, in the order of the list.
+    by_root: HashMap<String, HashMap<String, Vec<usize>>>,
+    /// Which rules look at all other operators.
     everywhere: Vec<usize>,
 }
 
@@ -73,21 +74,22 @@ impl RuleSet {
             if roots.is_empty() {
                 set.everywhere.push(index);
             }
-            for root in roots {
-                set.by_root.entry(root).or_default().push(index);
+            for (domain, name) in roots {
+                set.by_root.entry(domain).or_default().entry(name).or_default().push(index);
             }
             set.rules.push((rule, pattern));
+        }
+        for found in set.by_root.values_mut().flat_map(HashMap::values_mut) {
+            found.extend(&set.everywhere);
+            found.sort_unstable();
         }
         set
     }
 
     /// The rules that look at this operator, in the order of the list.
-    fn at(&self, operator: &Operator) -> Vec<usize> {
-        let key = (operator.domain.clone(), operator.name.clone());
-        let mut found = self.by_root.get(&key).cloned().unwrap_or_default();
-        found.extend(&self.everywhere);
-        found.sort_unstable();
-        found
+    fn at(&self, operator: &Operator) -> &[usize] {
+        let found = self.by_root.get(&operator.domain).and_then(|names| names.get(&operator.name));
+        found.unwrap_or(&self.everywhere)
     }
 }
 
@@ -137,7 +139,7 @@ impl<'a> Editor<'a> {
     /// Tries every rule at one node until one rewrites it.
     fn visit(&mut self, id: NodeId, rules: &RuleSet) -> bool {
         let Some(operator) = self.graph.node(id).operator() else { return false };
-        for index in rules.at(operator) {
+        for &index in rules.at(operator) {
             let (rule, pattern) = &rules.rules[index];
             if !(self.state.is_enabled)(rule.name) {
                 continue;

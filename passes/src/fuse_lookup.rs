@@ -23,6 +23,7 @@ const MAX_NODES: usize = 32;
 
 fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let root = found.root();
+    must(!goes_on(cx, root), No::SILENT)?;
     let (source, nodes) = function(cx, root).ok_or(No::SILENT)?;
     let is_part = cx.graph.readers(cx.output(root)).any(|reader| {
         let longer = function(cx, reader.node);
@@ -33,6 +34,16 @@ fn rewrite(cx: &Cx<'_>, found: &Match<'_>) -> Outcome {
     let definition = Definition { operator: "Lookup", nodes: ordered(cx, &nodes), inputs: vec![(source, "x")] };
     let body = definition.body(cx)?;
     definition.patch(cx, body)
+}
+
+/// Whether the one reader of a node's value makes another function of it alone: that one is looked at instead.
+fn goes_on(cx: &Cx<'_>, root: NodeId) -> bool {
+    let value = cx.output(root);
+    let Some(reader) = cx.graph.readers(value).next().filter(|_| cx.is_read_once(value)) else { return false };
+    let is_single = |operand: ValueId| operand == value || cx.scalar(operand).is_some();
+    scalar_function(cx.graph, reader.node).is_some()
+        && cx.dtype(cx.output(reader.node)) == Some(DType::F32)
+        && cx.graph.node_inputs(reader.node).into_iter().flatten().all(is_single)
 }
 
 /// The codes that a node's value is a function of, and the nodes of the function.
