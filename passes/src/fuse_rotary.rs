@@ -431,7 +431,7 @@ mod tests {
                 .within(1e-6);
         }
         let halves = "a = Unsqueeze (f, two) t = Concat <axis: int = 2> (a, a)";
-        Proof::of("fuse-rotary-neighbours").before(&text(halves)).does_not_fire("repeated for their neighbours");
+        Proof::of("fuse-rotary-neighbours").before(&text(halves)).does_not_fire("not known to be equal");
     }
 
     fn part(rest: &str, nodes: &str) -> String {
