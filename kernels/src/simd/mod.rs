@@ -69,9 +69,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a` where `a > b`, else `b`: `b` where either is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The lesser, or NaN where either is.
+    /// The lesser, or NaN where either is. Of zeros, whichever the CPU takes.
     fn minimum(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The greater, or NaN where either is.
+    /// The greater, or NaN where either is. Of zeros, whichever the CPU takes.
     fn maximum(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `√a`
     fn sqrt(self, a: Self::F32) -> Self::F32;

@@ -58,6 +58,11 @@ fn canonical_bits(x: f32) -> u32 {
     if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }
 }
 
+/// Which of two zeros is the lesser: Arm compares their signs, x86 takes the second.
+fn without_sign_of_zero(bits: u32) -> u32 {
+    if f32::from_bits(bits) == 0.0 { 0 } else { bits }
+}
+
 fn gather(results: Vec<(&'static str, Vec<u32>)>, name: &str) -> Vec<u32> {
     results.into_iter().filter(|(n, _)| *n == name).flat_map(|(_, bits)| bits).collect()
 }
@@ -91,7 +96,11 @@ fn every_operation_of_every_level_equals_the_scalar_one() {
     for isa in Isa::available() {
         let results = dispatch_on(isa, Operations { a: &a, b: &b });
         for name in scalar.iter().take(25).map(|(name, _)| name) {
-            assert_eq!(gather(results.clone(), name), gather(scalar.clone(), name), "{name} on {isa}");
+            let [mut got, mut expected] = [&results, &scalar].map(|results| gather(results.clone(), name));
+            if ["minimum", "maximum"].contains(name) {
+                [&mut got, &mut expected].into_iter().flatten().for_each(|bits| *bits = without_sign_of_zero(*bits));
+            }
+            assert_eq!(got, expected, "{name} on {isa}");
         }
     }
 }
