@@ -191,6 +191,20 @@ fn bench_measures() {
 }
 
 #[test]
+fn bench_measures_the_machine() {
+    let document = json("bench --machine --threads 2", 0);
+    assert_keys(&document, "isa int8_unit threads f32_gflops int8_gops reads caches");
+    let rates = [&document["f32_gflops"], &document["int8_gops"], &document["reads"][0]["gb_s"]];
+    assert!(
+        rates.iter().all(|rate| rate["one"].as_f64() > Some(0.0) && rate["all"].as_f64() > Some(0.0)),
+        "{document}"
+    );
+    assert!(text(&assert_code("bench --machine --threads 1", 0).stdout).contains("reading memory"));
+    assert_code(&format!("bench --machine {MODEL}"), 2);
+    assert_code("bench", 2);
+}
+
+#[test]
 fn optimize_writes_a_model_that_computes_the_same() {
     let out = temporary("cli_optimized.onnx");
     let document = json(&format!("optimize {MODEL} -o {}", out.display()), 0);

@@ -1,8 +1,7 @@
 //! Sets products and convolutions beside the peak of one core:
 //! `cargo run --release -p planish-kernels --example peak [-- gemm | conv | tiles | int8 [LAYER]]`.
 //!
-//! The peak is measured, with a loop of independent fused multiply-adds that touches no memory; each row is the best of
-//! several runs.
+//! The peaks are those of `planish_kernels::machine`; each row is the best of several runs.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,18 +11,18 @@ use planish_kernels::conv::{ConvGeometry, PackedConv, Start, Window, Winograd, c
 use planish_kernels::elementwise::Unary;
 use planish_kernels::gemm::{Epilogue, MatRef, PackedA, PackedB, Rhs, gemm};
 use planish_kernels::int8::{Image, PackedB8, PackedConv8, Quantized, ZeroPoints, conv_int8, gemm_int8};
+use planish_kernels::machine;
 
 fn main() {
     let chosen = std::env::args().nth(1);
     let is_chosen = |name: &str| chosen.as_deref().is_none_or(|chosen| chosen == name);
-    let peak = peak_gflops();
-    if let Some(peak) = peak {
-        println!("peak of one core: {peak:.1} GFLOP/s in f32");
-    }
-    let print = |what: &str, gflops: f64| {
-        let share = peak.map_or(String::new(), |peak| format!("{:.0} %", 100.0 * gflops / peak));
-        println!("{what:>48} {gflops:>10.1} {share:>8}");
+    let (peak, peak_int8) = (machine::f32_gflops(), machine::int8_gops());
+    println!("peak of one core: {peak:.1} GFLOP/s in f32, {peak_int8:.1} GOP/s in int8");
+    let print_share = |what: &str, rate: f64, peak: f64| {
+        println!("{what:>48} {rate:>10.1} {:>6.0} %", 100.0 * rate / peak);
     };
+    let print = |what: &str, gflops: f64| print_share(what, gflops, peak);
+    let print_int8 = |what: &str, gops: f64| print_share(what, gops, peak_int8);
     if is_chosen("gemm") {
         products(&print);
     }
@@ -34,8 +33,8 @@ fn main() {
         convolutions(&print, conv_tiles);
     }
     if is_chosen("int8") {
-        products_int8(&print);
-        convolutions(&print, conv_u8);
+        products_int8(&print_int8);
+        convolutions(&print_int8, conv_u8);
     }
 }
 
@@ -213,37 +212,4 @@ fn best_of(mut work: impl FnMut() -> f64) -> f64 {
             operations / start.elapsed().as_secs_f64() / 1e9
         })
         .fold(0.0, f64::max)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn peak_gflops() -> Option<f64> {
-    use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx2,fma")]
-    fn multiply_adds(rounds: usize) -> f32 {
-        let factor = _mm256_set1_ps(black_box(0.999));
-        let mut sums = [_mm256_set1_ps(1.0); 12];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, factor, factor);
-            }
-        }
-        let total = sums.into_iter().fold(_mm256_setzero_ps(), |x, y| _mm256_add_ps(x, y));
-        _mm256_cvtss_f32(total)
-    }
-
-    if !planish_kernels::Isa::Avx2.is_available() {
-        return None;
-    }
-    const ROUNDS: usize = 100_000;
-    Some(best_of(|| {
-        // SAFETY: the level has just been found available.
-        black_box(unsafe { multiply_adds(ROUNDS) });
-        (ROUNDS * 12 * 8 * 2) as f64
-    }))
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak_gflops() -> Option<f64> {
-    None
 }

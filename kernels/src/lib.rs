@@ -13,6 +13,7 @@ pub mod forest;
 pub mod gemm;
 pub mod int8;
 pub mod isa;
+pub mod machine;
 pub mod nbits;
 pub mod norm;
 pub mod pool;

@@ -1,25 +1,30 @@
-//! `planish bench`: how long a model takes to load and to run.
+//! `planish bench`: how long a model takes to load and to run, and what this machine can do at most.
 
 use super::args::{Common, InputArgs, print, print_json, run_once};
 use super::failure::Failure;
 use super::format::milliseconds;
+use super::machine;
 use super::test::{ToleranceArgs, compare_outputs, first_mismatch, overall};
 use crate::data::DataSet;
 use crate::onnx::read_signature;
 use clap::Args;
 use planish_kernels::Isa;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Time a model: load, first run, median of many runs
+/// Time a model: load, first run, median of many runs; or measure this machine's limits
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  planish bench model.onnx --data test_data_set_0 --repeat 50 --threads 1 --json\n  \
-    planish bench model.onnx --dim batch=8"
+    planish bench model.onnx --dim batch=8\n  planish bench --machine --threads 2"
 )]
 pub struct Bench {
-    model: PathBuf,
+    #[arg(required_unless_present = "machine")]
+    model: Option<PathBuf>,
+    /// Measure what no kernel can exceed: multiply-adds, products of bytes, bytes read from caches and memory
+    #[arg(long, conflicts_with = "model")]
+    machine: bool,
     #[command(flatten)]
     inputs: InputArgs,
     /// Timed runs
@@ -50,23 +55,27 @@ struct Figures {
 
 impl Bench {
     pub fn run(&self) -> Result<(), Failure> {
-        let figures = self.measure();
+        let Some(model) = self.model.as_deref().filter(|_| !self.machine) else {
+            return machine::run(&self.common);
+        };
+        let figures = self.measure(model);
+        let name = model.display().to_string();
         if self.common.json {
-            print_json(&self.document(&figures))?;
+            print_json(&document(&name, &figures))?;
         }
         let figures = figures?;
         if !self.common.json {
-            print(&self.render(&figures))?;
+            print(&render(&name, &figures))?;
         }
         if figures.mismatch.is_some() { Err(Failure::Reported) } else { Ok(()) }
     }
 
-    fn measure(&self) -> Result<Figures, Failure> {
+    fn measure(&self, model: &Path) -> Result<Figures, Failure> {
         let isa = self.common.apply_isa()?;
-        let set = self.read_data_first()?;
+        let set = self.read_data_first(model)?;
         let base_rss_mb = current_rss_mb();
         let start = Instant::now();
-        let model = self.common.load(&self.model)?;
+        let model = self.common.load(model)?;
         let set = match set {
             Some(set) => set,
             None => self.inputs.gather(&model.graph, &self.common)?,
@@ -110,53 +119,52 @@ impl Bench {
     }
 
     /// Data given in files is read before anything is measured.
-    fn read_data_first(&self) -> Result<Option<DataSet>, Failure> {
+    fn read_data_first(&self, model: &Path) -> Result<Option<DataSet>, Failure> {
         let Some(path) = &self.inputs.data else { return Ok(None) };
-        let (inputs, outputs) = read_signature(&self.model)?;
+        let (inputs, outputs) = read_signature(model)?;
         Ok(Some(DataSet::read(path, &inputs, &outputs)?))
     }
+}
 
-    fn document(&self, figures: &Result<Figures, Failure>) -> serde_json::Value {
-        let model = self.model.display().to_string();
-        match figures {
-            Ok(f) => json!({
-                "model": model, "threads": f.threads, "isa": f.isa.to_string(), "load_ms": f.load_ms,
-                "first_run_ms": f.first_run_ms, "median_ms": median(&f.sorted_ms), "min_ms": f.sorted_ms.first(),
-                "load_peak_rss_mb": f.load_peak_rss_mb, "peak_rss_mb": f.peak_rss_mb, "ok": f.mismatch.is_none(), "error": f.mismatch,
-                "max_abs_err": f.max_abs_err, "max_rel_err": f.max_rel_err,
-            }),
-            Err(failure) => json!({
-                "model": model, "threads": null, "isa": null, "load_ms": null, "first_run_ms": null, "median_ms": null,
-                "min_ms": null, "load_peak_rss_mb": null, "peak_rss_mb": null, "ok": false, "error": failure.text(), "max_abs_err": null,
-                "max_rel_err": null,
-            }),
-        }
+fn document(model: &str, figures: &Result<Figures, Failure>) -> serde_json::Value {
+    match figures {
+        Ok(f) => json!({
+            "model": model, "threads": f.threads, "isa": f.isa.to_string(), "load_ms": f.load_ms,
+            "first_run_ms": f.first_run_ms, "median_ms": median(&f.sorted_ms), "min_ms": f.sorted_ms.first(),
+            "load_peak_rss_mb": f.load_peak_rss_mb, "peak_rss_mb": f.peak_rss_mb, "ok": f.mismatch.is_none(), "error": f.mismatch,
+            "max_abs_err": f.max_abs_err, "max_rel_err": f.max_rel_err,
+        }),
+        Err(failure) => json!({
+            "model": model, "threads": null, "isa": null, "load_ms": null, "first_run_ms": null, "median_ms": null,
+            "min_ms": null, "load_peak_rss_mb": null, "peak_rss_mb": null, "ok": false, "error": failure.text(), "max_abs_err": null,
+            "max_rel_err": null,
+        }),
     }
+}
 
-    fn render(&self, f: &Figures) -> String {
-        let slowest = f.sorted_ms.last().copied().unwrap_or(0.0);
-        let fastest = f.sorted_ms.first().copied().unwrap_or(0.0);
-        let mut text = format!(
-            "{}: {} thread(s), {}\n  load   {} ms\n  first  {} ms\n  median {} ms  ({} to {} over {} runs)\n",
-            self.model.display(),
-            f.threads,
-            f.isa,
-            milliseconds(f.load_ms),
-            milliseconds(f.first_run_ms),
-            milliseconds(median(&f.sorted_ms)),
-            milliseconds(fastest),
-            milliseconds(slowest),
-            f.sorted_ms.len(),
-        );
-        if let Some(peak) = f.peak_rss_mb {
-            let while_loading = f.load_peak_rss_mb.map_or(String::new(), |mb| format!("  ({mb:.1} MB while loading)"));
-            text.push_str(&format!("  peak   {peak:.1} MB{while_loading}\n"));
-        }
-        if let Some(mismatch) = &f.mismatch {
-            text.push_str(&format!("{mismatch}\n"));
-        }
-        text
+fn render(model: &str, f: &Figures) -> String {
+    let slowest = f.sorted_ms.last().copied().unwrap_or(0.0);
+    let fastest = f.sorted_ms.first().copied().unwrap_or(0.0);
+    let mut text = format!(
+        "{}: {} thread(s), {}\n  load   {} ms\n  first  {} ms\n  median {} ms  ({} to {} over {} runs)\n",
+        model,
+        f.threads,
+        f.isa,
+        milliseconds(f.load_ms),
+        milliseconds(f.first_run_ms),
+        milliseconds(median(&f.sorted_ms)),
+        milliseconds(fastest),
+        milliseconds(slowest),
+        f.sorted_ms.len(),
+    );
+    if let Some(peak) = f.peak_rss_mb {
+        let while_loading = f.load_peak_rss_mb.map_or(String::new(), |mb| format!("  ({mb:.1} MB while loading)"));
+        text.push_str(&format!("  peak   {peak:.1} MB{while_loading}\n"));
     }
+    if let Some(mismatch) = &f.mismatch {
+        text.push_str(&format!("{mismatch}\n"));
+    }
+    text
 }
 
 fn median(sorted: &[f64]) -> f64 {

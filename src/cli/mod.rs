@@ -12,6 +12,7 @@ mod diff;
 mod failure;
 mod format;
 mod inspect;
+mod machine;
 mod ops;
 mod optimize;
 mod perplexity;

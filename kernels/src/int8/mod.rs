@@ -28,7 +28,7 @@ pub use product::{Lhs8, Rhs8};
 pub use quantize::{Quantization, dequantize, extremes, quantize};
 
 pub(crate) use bytes::AlignedBytes;
-pub(crate) use tile::{COLUMNS, GROUP, LEFT_STEP, Level, MR, NR, RIGHT_STEP, Runs, Sums, Tile};
+pub(crate) use tile::{COLUMNS, GROUP, LEFT_STEP, Level, MR, NR, RIGHT_STEP, Runs, Sums, Tile, full_tile};
 
 use crate::Threads;
 use product::{Operands, Places, Product8};

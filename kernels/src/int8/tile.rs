@@ -56,6 +56,7 @@ pub(crate) struct Tile<'a> {
     b: &'a [u8],
     runs: Runs<'a>,
     /// Whether no two neighbouring products of codes leave 16 bits when they are added.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX2 alone adds in 16 bits"))]
     is_narrow: bool,
 }
 
@@ -140,8 +141,9 @@ impl Level {
     /// Everything that this CPU can be asked for.
     #[cfg(test)]
     pub(crate) fn all() -> Vec<Level> {
-        let mut levels: Vec<Level> =
-            Isa::available().into_iter().map(|isa| Level { isa, unit: Unit::Portable }).collect();
+        let portable = Isa::available().into_iter().map(|isa| Level { isa, unit: Unit::Portable });
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut, reason = "other units are of x86"))]
+        let mut levels: Vec<Level> = portable.collect();
         #[cfg(target_arch = "x86_64")]
         for isa in [Isa::Avx2, Isa::Avx512] {
             for unit in [Unit::Avx2, Unit::AvxVnni, Unit::Avx512Vnni] {
@@ -162,6 +164,19 @@ impl Unit {
             Unit::Avx2 => Isa::Avx2.is_available(),
             Unit::AvxVnni => Isa::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
             Unit::Avx512Vnni => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512vnni"),
+        }
+    }
+
+    /// What it is called where a machine is described.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Unit::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Unit::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Unit::Avx512Vnni => "avx512-vnni",
         }
     }
 
@@ -216,6 +231,19 @@ fn portable<const IS_LEFT_SIGNED: bool>(tile: &Tile<'_>, sums: &mut Sums) {
             *sums = row;
         }
     }
+}
+
+/// Computes a tile of full size of narrow codes, whose left panel is `a` and whose right panels are `b`, and gives the number
+/// of its products: what the limit of a machine is measured with.
+pub(crate) fn full_tile(level: Level, a: &[u8], b: &[u8]) -> usize {
+    let groups = a.len() / LEFT_STEP;
+    let runs = Runs { starts: &[0], groups, step: RIGHT_STEP, panel_step: groups * RIGHT_STEP };
+    let tile = Tile::new([MR, PANELS], a, b, runs, true);
+    let mut sums = [[0; COLUMNS]; MR];
+    // SAFETY: `Level::current` and `Level::all` give no unit that this CPU lacks, and a level is made nowhere else.
+    unsafe { level.unit.kernel(false)(&tile, &mut sums) };
+    std::hint::black_box(&sums);
+    MR * COLUMNS * groups * GROUP
 }
 
 /// The sums of the columns of some right panels, added up by a left row of ones.
