@@ -163,12 +163,16 @@ fn run_saves_outputs_that_test_accepts() {
 #[test]
 fn run_profiles_every_node() {
     let document = json(&format!("run {MODEL} --data {DATA} --profile --threads 1"), 0);
-    assert_keys(&document, "model isa threads time_ms outputs profile");
+    assert_keys(&document, "model isa threads time_ms outputs profile machine");
     let nodes = document["profile"].as_array().unwrap();
     assert!(
         nodes.iter().any(|node| node["operator"] == "planish::FusedConv" && node["macs"].as_u64() > Some(0)),
         "{document}"
     );
+    for node in nodes {
+        assert_keys(node, "node operator ms macs bytes weight_bytes output least_ms bound_by");
+        assert!(node["weight_bytes"].as_u64() <= node["bytes"].as_u64(), "{node}");
+    }
 }
 
 #[test]

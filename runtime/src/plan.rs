@@ -69,8 +69,12 @@ pub struct NodeProfile {
     pub time: Duration,
     /// Multiply-accumulate operations at the shapes of this run; 0 where the operator counts none.
     pub macs: u64,
-    /// Bytes of tensors read and written.
+    /// Whether codes of 8 bits or fewer are among what is multiplied.
+    pub has_codes: bool,
+    /// Bytes of tensors read and written, weights included: of what is only picked from, no more than was given out.
     pub bytes: u64,
+    /// Bytes of weights among them.
+    pub weight_bytes: u64,
     /// The first output's type and shape.
     pub output: String,
 }
@@ -239,7 +243,7 @@ impl Plan {
             cx.wanted.extend(step.writes.iter().map(Option::is_some));
             let outputs = match profile.as_deref_mut() {
                 None => step.op.eval(cx, inputs),
-                Some(profile) => step.eval_profiled(cx, inputs, profile),
+                Some(profile) => step.eval_profiled(cx, inputs, &self.constants, profile),
             };
             let outputs = outputs.map_err(fail)?.into_values();
             for (slot, value) in step.writes.iter().zip(outputs) {
@@ -312,10 +316,10 @@ impl Step {
         &self,
         cx: &mut EvalCx<'_>,
         inputs: Inputs,
+        constants: &HashMap<usize, Tensor>,
         profile: &mut Vec<NodeProfile>,
     ) -> Result<Outputs, OpError> {
         let mut known: Vec<Option<Fact>> = (0..inputs.len()).map(|i| inputs.get(i).map(Fact::of_value)).collect();
-        let bytes_packed = self.packed.iter().map(|packed| packed.num_bytes).sum::<u64>();
         for packed in &self.packed {
             if let Some(input) = known.get_mut(packed.input) {
                 *input = Some(packed.fact.clone());
@@ -327,18 +331,47 @@ impl Step {
         let made: Vec<Fact> = outputs.iter().map(|v| v.as_ref().map(Fact::of_value).unwrap_or_default()).collect();
         let known: Vec<Option<&Fact>> = known.iter().map(Option::as_ref).collect();
         let macs = self.op.macs(&Facts::new(&known, made.len()), &made).as_known().unwrap_or(0);
-        let tensors = known.iter().copied().flatten().chain(&made).filter_map(|f| f.constant.as_ref());
+        let (bytes, weight_bytes) = self.bytes_moved(&known, &made, constants);
+        let is_of_codes = |fact: &&Fact| fact.dtype().is_some_and(|dtype| dtype.is_integer() && dtype.bits() <= 8);
         profile.push(NodeProfile {
             node: self.node.clone(),
             operator: self.operator.clone(),
             time,
             macs: u64::try_from(macs).unwrap_or(0),
-            bytes: bytes_packed + tensors.map(|t| t.num_bytes() as u64).sum::<u64>(),
+            has_codes: known.iter().flatten().any(is_of_codes),
+            bytes,
+            weight_bytes,
             output: made.first().map(|f| f.ty.to_string()).unwrap_or_default(),
         });
         Ok(Outputs::new(outputs))
     }
+
+    /// Bytes read and written, and those of weights among them.
+    fn bytes_moved(&self, read: &[Option<&Fact>], made: &[Fact], constants: &HashMap<usize, Tensor>) -> (u64, u64) {
+        if MOVE_NOTHING.contains(&self.operator.as_str()) {
+            return (0, 0);
+        }
+        let size = |fact: &Fact| fact.constant.as_ref().map_or(0, |tensor| tensor.num_bytes() as u64);
+        let made: u64 = made.iter().map(size).sum();
+        let (mut bytes, mut weight_bytes) = (made, 0);
+        for (i, fact) in read.iter().enumerate() {
+            let packed = self.packed.iter().find(|packed| packed.input == i).map(|packed| packed.num_bytes);
+            let is_constant =
+                self.reads.get(i).copied().flatten().is_some_and(|read| constants.contains_key(&read.slot));
+            let all = packed.unwrap_or_else(|| fact.map_or(0, size));
+            let read = if i == 0 && PICK.contains(&self.operator.as_str()) { all.min(made) } else { all };
+            bytes += read;
+            weight_bytes += if is_constant || packed.is_some() { read } else { 0 };
+        }
+        (bytes, weight_bytes)
+    }
 }
+
+/// Operators that give their input in another shape, or the shape alone.
+const MOVE_NOTHING: &[&str] = &["Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"];
+
+/// Operators that read of their first input what they give, and no more.
+const PICK: &[&str] = &["Compress", "Gather", "GatherElements", "GatherND", "Slice"];
 
 /// An error and the step it happened in.
 pub(crate) struct StepError {

@@ -16,6 +16,7 @@ mod machine;
 mod ops;
 mod optimize;
 mod perplexity;
+mod profile;
 mod quantize;
 mod run;
 mod test;

@@ -2,14 +2,14 @@
 
 use super::args::{Common, InputArgs, print, print_json, signature};
 use super::failure::Failure;
-use super::format::{Align, Table, bold, grouped, milliseconds};
+use super::format::bold;
+use super::profile::Profile;
 use crate::data::{save_values, to_f64};
 use clap::Args;
-use planish_runtime::NodeProfile;
 use planish_tensor::{DType, Tensor, Value};
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Run a model once
 #[derive(Args)]
@@ -26,7 +26,8 @@ pub struct Run {
     /// Give out this value inside the graph too
     #[arg(long = "output", value_name = "NAME")]
     output: Vec<String>,
-    /// Show what each node takes in a second run, when buffers and packed weights are there
+    /// Show what each node takes in a second run, when buffers and packed weights are there, and how near that is to what
+    /// this machine can do
     #[arg(long)]
     profile: bool,
     #[command(flatten)]
@@ -48,12 +49,13 @@ impl Run {
             session.run(inputs.clone(), &self.common.run_options())?;
         }
         let start = Instant::now();
-        let (values, profile) = if self.profile {
+        let (values, nodes) = if self.profile {
             session.run_profiled(inputs, &self.common.run_options())?
         } else {
             (session.run(inputs, &self.common.run_options())?, Vec::new())
         };
         let time = start.elapsed();
+        let profile = self.profile.then(|| Profile::new(nodes, time, session.num_threads()));
         let names = session.outputs().iter().map(|o| o.name.clone());
         let results: Vec<(String, Value)> = names.zip(values).collect();
         if let Some(path) = &self.save {
@@ -62,19 +64,19 @@ impl Run {
         }
         if self.common.json {
             let outputs: Vec<_> = results.iter().map(|(name, value)| summary_json(name, value)).collect();
-            let nodes: Vec<_> = profile.iter().map(profile_json).collect();
             let mut document = json!({
                 "model": self.model.display().to_string(), "isa": isa.to_string(), "threads": session.num_threads(),
                 "time_ms": time.as_secs_f64() * 1e3, "outputs": outputs,
             });
-            if self.profile {
-                document["profile"] = json!(nodes);
+            if let Some(profile) = &profile {
+                document["profile"] = profile.nodes_json();
+                document["machine"] = profile.machine_json();
             }
             return print_json(&document);
         }
         let mut text = String::new();
-        if self.profile {
-            text.push_str(&render_profile(&profile, time));
+        if let Some(profile) = &profile {
+            text.push_str(&profile.render());
         }
         if self.save.is_none() {
             for (name, value) in &results {
@@ -170,41 +172,4 @@ fn summary_json(name: &str, value: &Value) -> serde_json::Value {
         "mean": figures.as_ref().map(|s| finite(s.mean)), "argmax": figures.as_ref().map(|s| s.argmax),
         "nan": figures.as_ref().map(|s| s.num_nan), "first": first_elements(tensor),
     })
-}
-
-fn profile_json(node: &NodeProfile) -> serde_json::Value {
-    json!({
-        "node": node.node, "operator": node.operator, "ms": node.time.as_secs_f64() * 1e3, "macs": node.macs,
-        "bytes": node.bytes, "output": node.output,
-    })
-}
-
-fn render_profile(profile: &[NodeProfile], total: Duration) -> String {
-    let mut sorted: Vec<&NodeProfile> = profile.iter().collect();
-    sorted.sort_by_key(|node| std::cmp::Reverse(node.time));
-    let mut table = Table::new(&[
-        ("ms", Align::Right),
-        ("share", Align::Right),
-        ("GFLOP/s", Align::Right),
-        ("GB/s", Align::Right),
-        ("operator", Align::Left),
-        ("node", Align::Left),
-        ("output", Align::Left),
-    ]);
-    let per_second = |count: u64, time: Duration| count as f64 / time.as_secs_f64().max(1e-9) / 1e9;
-    for node in &sorted {
-        table.row(vec![
-            milliseconds(node.time.as_secs_f64() * 1e3),
-            format!("{:.1} %", 100.0 * node.time.as_secs_f64() / total.as_secs_f64().max(1e-9)),
-            if node.macs > 0 { format!("{:.1}", per_second(2 * node.macs, node.time)) } else { String::new() },
-            format!("{:.1}", per_second(node.bytes, node.time)),
-            node.operator.clone(),
-            node.node.clone(),
-            node.output.clone(),
-        ]);
-    }
-    let macs: u64 = profile.iter().map(|n| n.macs).sum();
-    let summary =
-        format!("{} ms, {} nodes, {} MACs\n\n", milliseconds(total.as_secs_f64() * 1e3), profile.len(), grouped(macs));
-    table.render() + &summary
 }
