@@ -1,14 +1,18 @@
-//! Speed of the row kernels, as bytes read and written per second:
+//! Speed of elementwise and row kernels, pooling and recurrent cells, as bytes read and written per second:
 //! `cargo bench -p planish-kernels --bench rows`, and `PLANISH_ISA=scalar` before it for the fallback.
+
+mod common;
 
 use std::hint::black_box;
 
+use common::{Limit, criterion, group, values};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use planish_kernels::copy::strided_copy;
 use planish_kernels::elementwise::{Binary, Unary, binary, unary};
 use planish_kernels::norm::{layer_norm, rms_norm};
 use planish_kernels::pool::{Pool, Window, pool, scratch_len};
 use planish_kernels::reduce::{Reduction, reduce};
+use planish_kernels::rnn::{LstmActivations, gru_gates, gru_step, lstm_step};
 use planish_kernels::simd::Operand;
 use planish_kernels::softmax::softmax;
 
@@ -16,13 +20,9 @@ use planish_kernels::softmax::softmax;
 const LEN: usize = 1 << 15;
 const ROW: usize = 768;
 
-fn values(len: usize) -> Vec<f32> {
-    (0..len).map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0).collect()
-}
-
 fn elementwise(criterion: &mut Criterion) {
     let (x, mut y) = (values(LEN), vec![0.0; LEN]);
-    let mut group = criterion.benchmark_group("elementwise");
+    let mut group = group(criterion, "elementwise", Limit::Memory);
     group.throughput(Throughput::Bytes(8 * LEN as u64));
     let ops = [
         Unary::Relu,
@@ -54,7 +54,7 @@ fn rows(criterion: &mut Criterion) {
     let len = 64 * ROW;
     let (x, mut y) = (values(len), vec![0.0; len]);
     let (scale, bias) = (values(ROW), values(ROW));
-    let mut group = criterion.benchmark_group("rows");
+    let mut group = group(criterion, "rows", Limit::Memory);
     group.throughput(Throughput::Bytes(8 * len as u64));
     group.bench_function("softmax", |b| b.iter(|| softmax(Operand::Slice(black_box(&x)), black_box(&mut y), ROW)));
     group.bench_function("softmax of 16", |b| b.iter(|| softmax(Operand::Slice(black_box(&x)), black_box(&mut y), 16)));
@@ -78,7 +78,7 @@ fn planes(criterion: &mut Criterion) {
     let (side, planes) = (56, 16);
     let x = values(planes * side * side);
     let mut y = vec![0.0; x.len()];
-    let mut group = criterion.benchmark_group("planes");
+    let mut group = group(criterion, "planes", Limit::Memory);
     group.throughput(Throughput::Bytes(4 * x.len() as u64));
     for stride in [1, 2] {
         let output = (side - 1) / stride + 1;
@@ -102,9 +102,36 @@ fn planes(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Steps of the recurrent cells, without their products: `gemm of one row` has those.
+fn recurrent(criterion: &mut Criterion) {
+    let mut group = group(criterion, "recurrent", Limit::Memory);
+    for units in [64, 512] {
+        let (gates, mut used) = (values(4 * units), vec![0.0; 4 * units]);
+        let [mut cell, mut hidden] = [(); 2].map(|()| values(units));
+        group.throughput(Throughput::Bytes(4 * 7 * units as u64));
+        group.bench_function(format!("lstm of {units}"), |b| {
+            b.iter(|| {
+                used.copy_from_slice(black_box(&gates));
+                lstm_step(&mut used, &mut cell, &mut hidden, None, &LstmActivations::default(), None, false);
+            });
+        });
+        group.throughput(Throughput::Bytes(4 * 5 * units as u64));
+        group.bench_function(format!("gru of {units}"), |b| {
+            b.iter(|| {
+                used.copy_from_slice(black_box(&gates));
+                let (gates, rest) = used.split_at_mut(2 * units);
+                let candidate = &mut rest[..units];
+                gru_gates(gates, Unary::Sigmoid, None);
+                gru_step(&gates[..units], candidate, &mut hidden, Unary::Tanh, None);
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(20).warm_up_time(std::time::Duration::from_millis(200)).measurement_time(std::time::Duration::from_millis(600));
-    targets = elementwise, rows, planes
+    config = criterion();
+    targets = elementwise, rows, planes, recurrent
 }
 criterion_main!(benches);
