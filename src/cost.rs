@@ -129,7 +129,7 @@ fn node_cost(graph: &Graph, id: NodeId) -> Option<NodeCost> {
     })
 }
 
-fn byte_size(fact: &Fact) -> Dim {
+pub(crate) fn byte_size(fact: &Fact) -> Dim {
     let (Some(dtype), Some(shape)) = (fact.dtype(), fact.shape()) else { return Dim::unknown() };
     let bits = Dim::known(i64::try_from(dtype.bits()).unwrap_or(0));
     let elements = shape.iter().fold(Dim::known(1), |product, dim| &product * dim);

@@ -32,6 +32,7 @@ pub mod inputs;
 pub mod language;
 mod model;
 pub mod onnx;
+pub mod peak;
 pub mod quantize;
 pub mod replace_norms;
 pub mod verify;

@@ -86,6 +86,12 @@ impl Model {
 
     /// Loads the model to run and lets go of it, so that weights are in memory once.
     pub fn into_session(mut self, options: &SessionOptions) -> Result<Session, SessionError> {
+        self.rewrite_to_run(options)?;
+        Session::new(self.graph, options)
+    }
+
+    /// Makes of the graph what a session runs.
+    pub(crate) fn rewrite_to_run(&mut self, options: &SessionOptions) -> Result<(), SessionError> {
         if options.optimize {
             // What cannot run is told of the graph as it came: rules may do away with it.
             check_runs(&self.graph)?;
@@ -95,7 +101,7 @@ impl Model {
             let skip = vec!["merge-products".to_owned()];
             self.optimize_with(&OptimizeOptions { target: Target::Planish, skip, ..OptimizeOptions::default() });
         }
-        Session::new(self.graph, options)
+        Ok(())
     }
 
     /// The model in ONNX's own textual syntax: a header, then the graph.

@@ -130,6 +130,18 @@ fn inspect_writes_text_and_pictures() {
 }
 
 #[test]
+fn inspect_plans_the_peak_of_a_run() {
+    let document = json(&format!("inspect {MODEL} --cost"), 0);
+    assert!(document["planned_peak"]["error"].as_str().is_some_and(|e| e.contains("batch")), "{document}");
+    let peak = |batch: u32| {
+        let document = json(&format!("inspect {MODEL} --cost --dim batch={batch}"), 0);
+        document["planned_peak"]["bytes"].as_u64().unwrap_or_else(|| panic!("{document}"))
+    };
+    assert!(peak(1) > 0);
+    assert_eq!(peak(8), 8 * peak(1));
+}
+
+#[test]
 fn check_lists_all_that_cannot_run() {
     let document = json(&format!("check {MODEL}"), 0);
     assert_eq!((&document["ok"], &document["error"]), (&Value::Bool(true), &Value::Null));

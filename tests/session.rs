@@ -1,6 +1,7 @@
 //! What a session holds once it is loaded.
 
-use planish::{Graph, Model, RunOptions, SessionOptions, Tensor};
+use planish::peak::planned_peak;
+use planish::{Graph, Model, RunOptions, SessionOptions, Shape, Tensor};
 use planish_ops::StandardRegistry;
 
 const ROWS: usize = 96;
@@ -48,4 +49,20 @@ fn a_transpose_that_others_read_too_is_made() {
     let y = session.run(feeds, &RunOptions::default()).unwrap();
     let first: f32 = (0..COLUMNS).map(|i| ((i * 7 % 13) as f32).powi(2)).sum();
     assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap()[0], first + 12.0);
+}
+
+#[test]
+fn a_run_takes_what_is_planned() {
+    const BATCH: i64 = 256;
+    let mut model = Model::load("models/digits/model.onnx").unwrap();
+    planish_passes::bind_symbols(&mut model.graph, &[("batch".to_owned(), BATCH)]);
+    let options = SessionOptions { optimize: false, threads: 1, ..SessionOptions::default() };
+    let planned = planned_peak(&model.graph);
+    let session = model.into_session(&options).unwrap();
+    let weights = session.memory().used_bytes();
+    let image = Tensor::new(Shape::new(&[BATCH as usize, 1, 8, 8]).unwrap(), &[0.5f32; 64 * BATCH as usize]).unwrap();
+    drop(session.run([("image", image.into())], &RunOptions::default()).unwrap());
+    let taken = (session.memory().peak_bytes() - weights) as u64;
+    assert_eq!(planned.num_unknown, 0);
+    assert!((planned.bytes..planned.bytes * 3 / 2).contains(&taken), "{taken} bytes of {planned:?}");
 }

@@ -1,22 +1,26 @@
 //! `planish inspect`: what is in a model.
 
-use super::args::{Common, print, print_json};
+use super::args::{Common, parse_bindings, print, print_json};
 use super::failure::Failure;
 use super::format::{Align, Table, bold, bytes, faint, formula, grouped, red};
 use crate::cost::{GraphCost, graph_cost};
 use crate::model::Model;
+use crate::peak::{Peak, planned_peak};
 use clap::Args;
 use planish_ir::{Dim, Graph, NodeKind, Type, ValueId};
+use planish_passes::bind_symbols;
 use planish_runtime::unsupported;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Look into a model: inputs, outputs, weights, operators, cost
 #[derive(Args)]
-#[command(after_help = "Examples:\n  planish inspect model.onnx\n  planish inspect model.onnx --cost\n  \
-    planish inspect model.onnx --text | less\n  planish inspect model.onnx --dot graph.dot")]
+#[command(
+    after_help = "Examples:\n  planish inspect model.onnx\n  planish inspect model.onnx --cost --dim batch=1\n  \
+    planish inspect model.onnx --text | less\n  planish inspect model.onnx --dot graph.dot"
+)]
 pub struct Inspect {
     model: PathBuf,
     /// Every node: operator, inputs, outputs
@@ -25,9 +29,12 @@ pub struct Inspect {
     /// Every weight: type, shape, bytes
     #[arg(long)]
     weights: bool,
-    /// MACs, parameters and output bytes of every node
+    /// MACs, parameters and output bytes of every node, and what a run takes at most
     #[arg(long)]
     cost: bool,
+    /// Make a symbolic dimension this number, such as batch=1
+    #[arg(long, value_name = "NAME=N")]
+    dim: Vec<String>,
     /// What is known of the type and shape of every value
     #[arg(long)]
     shapes: bool,
@@ -43,7 +50,11 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(&self) -> Result<(), Failure> {
-        let model = self.common.load(&self.model)?;
+        let mut model = self.common.load(&self.model)?;
+        let bindings = parse_bindings(&self.dim)?;
+        if !bindings.is_empty() {
+            bind_symbols(&mut model.graph, &bindings);
+        }
         if let Some(path) = &self.dot {
             std::fs::write(path, dot(&model.graph)).map_err(|e| Failure::bad(format!("{}: {e}", path.display())))?;
             self.common.note(&format!("wrote {}", path.display()));
@@ -52,8 +63,9 @@ impl Inspect {
             return print(&model.to_text());
         }
         let cost = graph_cost(&model.graph);
+        let peak = self.cost.then(|| self.peak(&model));
         if self.common.json {
-            return print_json(&self.document(&model, &cost));
+            return print_json(&self.document(&model, &cost, peak.as_ref()));
         }
         let mut text = summary(&model, &cost);
         for (is_asked, section) in [
@@ -67,10 +79,28 @@ impl Inspect {
                 text.push_str(&section(&model, &cost));
             }
         }
+        text.push_str(&peak.map_or(String::new(), |peak| render_peak(&peak)));
         print(&text)
     }
 
-    fn document(&self, model: &Model, cost: &GraphCost) -> Json {
+    /// What a run takes at most beside weights and inputs, of the graph that a session makes of the model; with the reason
+    /// if that cannot be told.
+    fn peak(&self, model: &Model) -> Result<Peak, String> {
+        let mut model = model.clone();
+        model.rewrite_to_run(&self.common.session_options()).map_err(|e| e.to_string())?;
+        let peak = planned_peak(&model.graph);
+        if peak.num_unknown == 0 {
+            return Ok(peak);
+        }
+        let types = model.graph.inputs().map(|value| model.graph.fact(value).ty.clone()).collect::<Vec<_>>();
+        let dims = types.iter().flat_map(|ty| ty.shape().unwrap_or_default());
+        let symbols: BTreeSet<String> = dims.flat_map(Dim::symbols).map(|symbol| symbol.to_string()).collect();
+        let names = symbols.into_iter().collect::<Vec<_>>().join(", ");
+        let advice = if names.is_empty() { String::new() } else { format!("; bind {names} with --dim NAME=N") };
+        Err(format!("the sizes of {} value(s) are not known{advice}", peak.num_unknown))
+    }
+
+    fn document(&self, model: &Model, cost: &GraphCost, peak: Option<&Result<Peak, String>>) -> Json {
         let graph = &model.graph;
         let slot = |name: &str, ty: &Type| json!({"name": name, "type": ty.to_string()});
         let by_dtype: BTreeMap<&str, Json> = cost
@@ -93,6 +123,12 @@ impl Inspect {
             "metadata": model.info.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
             "warnings": model.warnings,
         });
+        if let Some(peak) = peak {
+            document["planned_peak"] = match peak {
+                Ok(peak) => json!({"bytes": peak.bytes, "node": peak.node}),
+                Err(reason) => json!({"bytes": null, "error": reason}),
+            };
+        }
         if self.nodes || self.cost {
             document["node_list"] = json!(
                 cost.nodes
@@ -252,6 +288,17 @@ fn costs(_model: &Model, cost: &GraphCost) -> String {
         ]);
     }
     table.render()
+}
+
+fn render_peak(peak: &Result<Peak, String>) -> String {
+    match peak {
+        Ok(peak) => format!(
+            "\nplanned peak of a run: {} beside weights and inputs, while {} runs\n",
+            bytes(peak.bytes),
+            if peak.node.is_empty() { "no node" } else { &peak.node },
+        ),
+        Err(reason) => format!("\nplanned peak of a run: {reason}\n"),
+    }
 }
 
 /// Values that nodes make, in topological order.
