@@ -39,7 +39,7 @@ fn gemm_f32(criterion: &mut Criterion) {
             let (a, b, mut c) = (values(m * k), values(k * n), vec![0.0; m * n]);
             let a = MatRef::row_major(&a, m, k);
             let packed = PackedB::pack(MatRef::row_major(&b, k, n), &THREADS);
-            group.throughput(if m > 1 { operations(m * n * k) } else { Throughput::Bytes(4 * (n * k) as u64) });
+            group.throughput(if m > 1 { operations(m * n * k) } else { Throughput::BytesDecimal(4 * (n * k) as u64) });
             group.bench_function(format!("{m}x{n}x{k}"), |bencher| {
                 bencher.iter(|| gemm(&THREADS, 1.0, a, &packed, 0.0, black_box(&mut c), n, &Epilogue::default()));
             });
@@ -57,7 +57,7 @@ fn gemm_codes(criterion: &mut Criterion) {
             let a = Quantized::left(MatRef::row_major(&a, m, k), ZeroPoints::All(128));
             let b = Quantized::right(MatRef::row_major(&b, k, n), ZeroPoints::All(127));
             let packed = PackedB8::pack(b, &THREADS);
-            group.throughput(if m > 1 { operations(m * n * k) } else { Throughput::Bytes((n * k) as u64) });
+            group.throughput(if m > 1 { operations(m * n * k) } else { Throughput::BytesDecimal((n * k) as u64) });
             group.bench_function(format!("{m}x{n}x{k}"), |bencher| {
                 bencher.iter(|| gemm_int8(&THREADS, a, &packed, black_box(&mut c), n));
             });
@@ -75,7 +75,11 @@ fn gemm_blocks(criterion: &mut Criterion) {
                 let packed = PackedBlocks::pack(&Blocks::new(bits, BLOCK, [n, k], &bytes, &scales, None), &THREADS);
                 let (x, mut y) = (values(rows * k), vec![0.0; rows * n]);
                 let size = bytes.len() + 4 * scales.len();
-                group.throughput(if rows > 1 { operations(rows * n * k) } else { Throughput::Bytes(size as u64) });
+                group.throughput(if rows > 1 {
+                    operations(rows * n * k)
+                } else {
+                    Throughput::BytesDecimal(size as u64)
+                });
                 group.bench_function(format!("{rows}x{n}x{k} of {bits} bits"), |bencher| {
                     bencher.iter(|| match rows {
                         1 => packed.multiply(&THREADS, black_box(&x), rows, None, &mut y),

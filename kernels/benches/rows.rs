@@ -23,7 +23,7 @@ const ROW: usize = 768;
 fn elementwise(criterion: &mut Criterion) {
     let (x, mut y) = (values(LEN), vec![0.0; LEN]);
     let mut group = group(criterion, "elementwise", Limit::Memory);
-    group.throughput(Throughput::Bytes(8 * LEN as u64));
+    group.throughput(Throughput::BytesDecimal(8 * LEN as u64));
     let ops = [
         Unary::Relu,
         Unary::Exp,
@@ -42,7 +42,7 @@ fn elementwise(criterion: &mut Criterion) {
             b.iter(|| unary(op, Operand::Slice(black_box(&x)), black_box(&mut y)));
         });
     }
-    group.throughput(Throughput::Bytes(12 * LEN as u64));
+    group.throughput(Throughput::BytesDecimal(12 * LEN as u64));
     group.bench_function("Add", |b| {
         b.iter(|| binary(Binary::Add, Operand::Slice(black_box(&x)), Operand::Output, black_box(&mut y)));
         y.fill(0.0);
@@ -55,7 +55,7 @@ fn rows(criterion: &mut Criterion) {
     let (x, mut y) = (values(len), vec![0.0; len]);
     let (scale, bias) = (values(ROW), values(ROW));
     let mut group = group(criterion, "rows", Limit::Memory);
-    group.throughput(Throughput::Bytes(8 * len as u64));
+    group.throughput(Throughput::BytesDecimal(8 * len as u64));
     group.bench_function("softmax", |b| b.iter(|| softmax(Operand::Slice(black_box(&x)), black_box(&mut y), ROW)));
     group.bench_function("softmax of 16", |b| b.iter(|| softmax(Operand::Slice(black_box(&x)), black_box(&mut y), 16)));
     group.bench_function("layer_norm", |b| {
@@ -64,7 +64,7 @@ fn rows(criterion: &mut Criterion) {
     group.bench_function("rms_norm", |b| {
         b.iter(|| rms_norm(Operand::Slice(black_box(&x)), black_box(&mut y), ROW, Some(&scale), 1e-5));
     });
-    group.throughput(Throughput::Bytes(4 * len as u64));
+    group.throughput(Throughput::BytesDecimal(4 * len as u64));
     group.bench_function("sum of rows", |b| {
         b.iter(|| reduce(Reduction::Sum, black_box(&x), ROW, 1, black_box(&mut y[..64])));
     });
@@ -79,7 +79,7 @@ fn planes(criterion: &mut Criterion) {
     let x = values(planes * side * side);
     let mut y = vec![0.0; x.len()];
     let mut group = group(criterion, "planes", Limit::Memory);
-    group.throughput(Throughput::Bytes(4 * x.len() as u64));
+    group.throughput(Throughput::BytesDecimal(4 * x.len() as u64));
     for stride in [1, 2] {
         let output = (side - 1) / stride + 1;
         let axis = Window { input: side, output, kernel: 3, stride, dilation: 1, pad_begin: 1, pad_end: 1 };
@@ -91,7 +91,7 @@ fn planes(criterion: &mut Criterion) {
             });
         }
     }
-    group.throughput(Throughput::Bytes(8 * LEN as u64));
+    group.throughput(Throughput::BytesDecimal(8 * LEN as u64));
     let (matrix, mut transposed) = (values(LEN), vec![0.0; LEN]);
     group.bench_function("transpose 128x256", |b| {
         b.iter(|| strided_copy(black_box(&matrix), 0, &[256, 128], &[1, 256], black_box(&mut transposed)));
@@ -108,14 +108,14 @@ fn recurrent(criterion: &mut Criterion) {
     for units in [64, 512] {
         let (gates, mut used) = (values(4 * units), vec![0.0; 4 * units]);
         let [mut cell, mut hidden] = [(); 2].map(|()| values(units));
-        group.throughput(Throughput::Bytes(4 * 7 * units as u64));
+        group.throughput(Throughput::BytesDecimal(4 * 7 * units as u64));
         group.bench_function(format!("lstm of {units}"), |b| {
             b.iter(|| {
                 used.copy_from_slice(black_box(&gates));
                 lstm_step(&mut used, &mut cell, &mut hidden, None, &LstmActivations::default(), None, false);
             });
         });
-        group.throughput(Throughput::Bytes(4 * 5 * units as u64));
+        group.throughput(Throughput::BytesDecimal(4 * 5 * units as u64));
         group.bench_function(format!("gru of {units}"), |b| {
             b.iter(|| {
                 used.copy_from_slice(black_box(&gates));
