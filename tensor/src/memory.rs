@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 const POOLED_FROM_BYTES: usize = 4096;
 
 /// The pool gives a buffer to a request of at least this fraction (1 / `POOL_WASTE`) of its size.
-const POOL_WASTE: usize = 2;
+const POOL_WASTE: usize = 8;
 
 /// The account that tensor-sized allocations are charged to, and where freed buffers wait to be used again.
 ///

@@ -1,4 +1,4 @@
-//! Convolution in which each output channel sees one input channel, with a small square window that moves by single steps.
+//! Convolution in which each output channel sees one input channel, with a small square window that moves by one or two.
 //!
 //! Some rows of outputs are summed at once, a vector of each: what a tap's column reads of an input row serves every row of
 //! outputs whose window it lies in. The input is read where it lies, with zeros for what lies beyond a row.
@@ -35,7 +35,7 @@ impl DepthwiseRows<'_> {
     pub(super) fn fits(geometry: &ConvGeometry) -> bool {
         let [_, kernel_y, kernel_x] = geometry.kernel;
         geometry.is_flat()
-            && geometry.strides == [1; 3]
+            && matches!(geometry.strides, [1, 1, 1] | [1, 2, 2])
             && geometry.dilations == [1; 3]
             && kernel_y == kernel_x
             && matches!(kernel_x, 3 | 5 | 7)
@@ -66,13 +66,19 @@ impl Kernel for DepthwiseRows<'_> {
                 zeros: &zeros,
             };
             // As many rows as there are registers for, with what they read of one column of taps.
-            match (geometry.kernel[2], S::LANES) {
-                (3, 8) => plane.sum::<S, 6, 3, 8>(s, output),
-                (5, 8) => plane.sum::<S, 4, 5, 8>(s, output),
-                (_, 8) => plane.sum::<S, 4, 7, 10>(s, output),
-                (3, _) => plane.sum::<S, 7, 3, 9>(s, output),
-                (5, _) => plane.sum::<S, 7, 5, 11>(s, output),
-                _ => plane.sum::<S, 7, 7, 13>(s, output),
+            match (geometry.strides[2], geometry.kernel[2], S::LANES) {
+                (1, 3, 8) => plane.sum::<S, 1, 6, 3, 8>(s, output),
+                (1, 5, 8) => plane.sum::<S, 1, 4, 5, 8>(s, output),
+                (1, _, 8) => plane.sum::<S, 1, 4, 7, 10>(s, output),
+                (1, 3, _) => plane.sum::<S, 1, 7, 3, 9>(s, output),
+                (1, 5, _) => plane.sum::<S, 1, 7, 5, 11>(s, output),
+                (1, ..) => plane.sum::<S, 1, 7, 7, 13>(s, output),
+                (_, 3, 8) => plane.sum::<S, 2, 3, 3, 7>(s, output),
+                (_, 5, 8) => plane.sum::<S, 2, 3, 5, 9>(s, output),
+                (_, _, 8) => plane.sum::<S, 2, 3, 7, 11>(s, output),
+                (_, 3, _) => plane.sum::<S, 2, 4, 3, 9>(s, output),
+                (_, 5, _) => plane.sum::<S, 2, 4, 5, 11>(s, output),
+                _ => plane.sum::<S, 2, 4, 7, 13>(s, output),
             }
         }
         if bounds(self.activation).is_none() {
@@ -93,10 +99,15 @@ struct Plane<'a> {
 }
 
 impl Plane<'_> {
-    /// Sums `ROWS` rows of outputs at once, which read `READ` rows of input through windows of `TAPS` × `TAPS`.
+    /// Sums `ROWS` rows of outputs at once, which read `READ` rows of input through windows of `TAPS` × `TAPS` that are
+    /// `STRIDE` apart.
     #[inline(always)]
-    fn sum<S: Simd, const ROWS: usize, const TAPS: usize, const READ: usize>(&self, s: S, output: &mut [f32]) {
-        const { assert!(READ + 1 == ROWS + TAPS) }
+    fn sum<S: Simd, const STRIDE: usize, const ROWS: usize, const TAPS: usize, const READ: usize>(
+        &self,
+        s: S,
+        output: &mut [f32],
+    ) {
+        const { assert!(READ == (ROWS - 1) * STRIDE + TAPS && STRIDE <= 2) }
         let ([_, height, width], [_, pad_y, pad_x]) = (self.geometry.input, self.geometry.pads_begin);
         let out_width = self.geometry.output[2];
         let (min, max) = (s.splat(self.bounds.0), s.splat(self.bounds.1));
@@ -105,28 +116,35 @@ impl Plane<'_> {
         for (block, output) in output.chunks_mut(ROWS * out_width).enumerate() {
             let rows: [&[f32]; READ] = std::array::from_fn(
                 #[inline(always)]
-                |i| match (block * ROWS + i).checked_sub(pad_y) {
+                |i| match (block * ROWS * STRIDE + i).checked_sub(pad_y) {
                     Some(row) if row < height => &self.input[row * width..][..width],
                     _ => self.zeros,
                 },
             );
             // The rows that the next block reads and this one does not.
-            let next = ((block + 1) * ROWS + TAPS).saturating_sub(pad_y + 1) * width;
+            let next = ((block + 1) * ROWS * STRIDE + TAPS).saturating_sub(pad_y + STRIDE) * width;
             for column in (0..out_width).step_by(S::LANES) {
                 if is_long {
-                    (0..ROWS).for_each(|i| s.prefetch(self.input, next + i * width + column));
+                    (0..ROWS * STRIDE).for_each(|i| s.prefetch(self.input, next + i * width + column * STRIDE));
                 }
                 let mut sums = [s.splat(self.bias); ROWS];
                 for tap in 0..TAPS {
-                    let start = (column + tap) as isize - pad_x as isize;
+                    let start = (column * STRIDE + tap) as isize - pad_x as isize;
                     let x: [S::F32; READ] = std::array::from_fn(
                         #[inline(always)]
-                        |i| s.load_around(&rows[i][..width], start),
+                        |i| {
+                            let row = &rows[i][..width];
+                            let x = s.load_around(row, start);
+                            if STRIDE == 1 {
+                                return x;
+                            }
+                            s.unzip(x, s.load_around(row, start + S::LANES as isize))[0]
+                        },
                     );
                     for (tap_y, weights) in weights.iter().enumerate().take(TAPS) {
                         let weight = s.splat(weights[tap]);
                         for (i, sum) in sums.iter_mut().enumerate() {
-                            *sum = s.mul_add(weight, x[tap_y + i], *sum);
+                            *sum = s.mul_add(weight, x[tap_y + i * STRIDE], *sum);
                         }
                     }
                 }
