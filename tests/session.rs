@@ -66,3 +66,33 @@ fn a_run_takes_what_is_planned() {
     assert_eq!(planned.num_unknown, 0);
     assert!((planned.bytes..planned.bytes * 3 / 2).contains(&taken), "{taken} bytes of {planned:?}");
 }
+
+#[test]
+fn a_body_packs_the_weights_that_it_captures() {
+    const SIDE: usize = 64;
+    let numbers = (0..SIDE * SIDE).map(|i| (i % 7).to_string()).collect::<Vec<_>>().join(", ");
+    let text = |after: &str| {
+        format!(
+            "g (bool c, float[1, {SIDE}] x) => (float[1, {SIDE}] y) <float[{SIDE}, {SIDE}] w = {{{numbers}}}> {{ \
+             z = If (c) <then_branch = t () => (float[1, {SIDE}] p) {{ p = MatMul (x, w) }}, \
+             else_branch = e () => (float[1, {SIDE}] q) {{ q = Identity (x) }}> {after} }}"
+        )
+    };
+    let x = Tensor::new(Shape::new(&[1, SIDE]).unwrap(), &[1.0f32; SIDE]).unwrap();
+    let columns: Vec<f32> = (0..SIDE).map(|j| (0..SIDE).map(|i| ((i * SIDE + j) % 7) as f32).sum()).collect();
+    for (after, twice) in [("y = Identity (z)", false), ("m = ReduceMax (w) d = Sub (m, m) y = Add (z, d)", true)] {
+        let mut graph = Graph::from_text(&text(after), &StandardRegistry).unwrap();
+        graph.infer().unwrap();
+        let model = Model { graph, ..Model::default() };
+        let options = SessionOptions { optimize: false, threads: 1, ..SessionOptions::default() };
+        let session = model.into_session(&options).unwrap();
+        for (condition, expected) in [(true, &columns[..]), (false, &[1.0; SIDE]), (true, &columns[..])] {
+            let held = session.memory().used_bytes();
+            let feeds = [("c", Tensor::scalar(condition).into()), ("x", x.clone().into())];
+            let y = session.run(feeds, &RunOptions::default()).unwrap();
+            assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap(), expected, "{after}");
+            let grown = session.memory().peak_bytes() - held;
+            assert!(twice || grown < SIDE * SIDE * size_of::<f32>(), "{grown} bytes more for a run");
+        }
+    }
+}

@@ -5,7 +5,8 @@ use planish_ir::{Attribute, Dim, EvalCx, Fact, Facts, Graph, GraphError, Inputs,
 use planish_ir::{Op, OpError, Outputs, RunBody, Type, ValueId};
 use planish_tensor::{Tensor, Value};
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,9 @@ pub(crate) struct Plan {
     /// Constants still read by a step or given out, by slot.
     constants: HashMap<usize, Tensor>,
     num_slots: usize,
+    /// The slot of each input, and then of each value captured.
     inputs: Vec<usize>,
+    num_captures: usize,
     /// The slot of each output, and whether the output is the slot's last reader.
     outputs: Vec<Read>,
 }
@@ -36,6 +39,22 @@ struct Step {
     writes: SmallVec<[Option<usize>; 2]>,
     /// What `op` has packed and no longer reads.
     packed: Vec<Packed>,
+    bodies: Vec<Body>,
+}
+
+/// A body that a step may run, and which of the step's inputs it captures.
+#[derive(Debug)]
+struct Body {
+    address: usize,
+    captured: Range<usize>,
+}
+
+/// A constant that a body captures.
+struct Captured {
+    body: usize,
+    /// Which of the body's captures it is.
+    index: usize,
+    constant: Tensor,
 }
 
 /// A constant that an operator has packed into a form of its own.
@@ -107,7 +126,37 @@ impl Plan {
         }
         let steps: Result<Vec<Step>, GraphError> =
             steps.into_iter().map(|(id, reads)| Step::new(graph, id, reads, &slots)).collect();
-        Ok(Plan { steps: steps?, constants, num_slots: slots.0.len(), inputs, outputs })
+        let num_captures = graph.captures().len();
+        Ok(Plan { steps: steps?, constants, num_slots: slots.0.len(), inputs, num_captures, outputs })
+    }
+
+    /// Takes the constants that are captured by bodies for which `is_own` says that no other step runs them: such a body may
+    /// hold them, and pack them, itself.
+    fn hand_down(&mut self, is_own: impl Fn(usize) -> bool) -> Vec<Captured> {
+        let mut handed = Vec::new();
+        for step in &mut self.steps {
+            for body in step.bodies.iter().filter(|body| is_own(body.address)) {
+                for (index, read) in step.reads[body.captured.clone()].iter_mut().enumerate() {
+                    let Some(constant) = read.and_then(|read| self.constants.get(&read.slot)) else { continue };
+                    handed.push(Captured { body: body.address, index, constant: constant.clone() });
+                    *read = None;
+                }
+            }
+        }
+        if !handed.is_empty() {
+            let reads = self.steps.iter().flat_map(|step| step.reads.iter().flatten()).chain(&self.outputs);
+            let read: HashSet<usize> = reads.map(|read| read.slot).collect();
+            self.constants.retain(|slot, _| read.contains(slot));
+        }
+        handed
+    }
+
+    /// Holds a constant that it captured before.
+    fn take_captured(&mut self, index: usize, constant: Tensor) {
+        let first = self.inputs.len() - self.num_captures;
+        if let Some(&slot) = self.inputs.get(first + index) {
+            self.constants.insert(slot, constant);
+        }
     }
 
     /// Computes the steps that depend on constants alone, lets every operator pack its constants into a form of its own,
@@ -300,6 +349,12 @@ impl Step {
         let writes = graph.node_outputs(id).map(|v| slots.0.get(&v).copied()).collect();
         let ty = |value: Option<ValueId>| value.map_or(Type::default(), |value| graph.fact(value).ty.clone());
         let types = graph.node_inputs(id).into_iter().map(ty).collect();
+        let node = graph.node(id);
+        let bodies = operator.subgraphs().scan(node.num_inputs() - node.num_captures(), |start, body| {
+            let captured = *start..*start + body.captures().len();
+            *start = captured.end;
+            Some(Body { address: address(body), captured })
+        });
         Ok(Step {
             node: graph.describe(id),
             operator: operator.full_name(),
@@ -309,6 +364,7 @@ impl Step {
             types,
             writes,
             packed: Vec::new(),
+            bodies: bodies.collect(),
         })
     }
 
@@ -433,6 +489,8 @@ pub(crate) struct PlanSet {
     pub(crate) main: Plan,
     /// By the body's address, which the `Arc` beside it keeps from being given to another.
     bodies: HashMap<usize, (Arc<Graph>, Plan)>,
+    /// Their addresses, each after that of the graph that holds it.
+    order: Vec<usize>,
 }
 
 fn address(body: &Arc<Graph>) -> usize {
@@ -442,13 +500,36 @@ fn address(body: &Arc<Graph>) -> usize {
 impl PlanSet {
     pub(crate) fn new(graph: &Graph) -> Result<PlanSet, GraphError> {
         let plan_body = |body: Arc<Graph>| Ok((address(&body), (body.clone(), Plan::new(&body)?)));
+        let order = graph.bodies().iter().map(address).collect();
         let bodies: Result<HashMap<_, _>, GraphError> = graph.bodies().into_iter().map(plan_body).collect();
-        Ok(PlanSet { main: Plan::new(graph)?, bodies: bodies? })
+        Ok(PlanSet { main: Plan::new(graph)?, bodies: bodies?, order })
     }
 
     pub(crate) fn prepare(&mut self, cx: &mut EvalCx<'_>) -> Result<(), SessionError> {
+        let mut users: HashMap<usize, usize> = HashMap::new();
+        let plans = self.bodies.values().map(|(_, plan)| plan).chain([&self.main]);
+        for body in plans.flat_map(|plan| plan.steps.iter().flat_map(|step| &step.bodies)) {
+            *users.entry(body.address).or_default() += 1;
+        }
+        let is_own = |address: usize| users.get(&address) == Some(&1);
+        let handed = self.main.hand_down(is_own);
+        self.give(handed);
         self.main.prepare(cx)?;
-        self.bodies.values_mut().try_for_each(|(_, plan)| plan.prepare(cx))
+        for address in std::mem::take(&mut self.order) {
+            let Some((_, plan)) = self.bodies.get_mut(&address) else { continue };
+            let handed = plan.hand_down(is_own);
+            plan.prepare(cx)?;
+            self.give(handed);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, handed: Vec<Captured>) {
+        for Captured { body, index, constant } in handed {
+            if let Some((_, plan)) = self.bodies.get_mut(&body) {
+                plan.take_captured(index, constant);
+            }
+        }
     }
 }
 
