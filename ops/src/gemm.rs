@@ -252,7 +252,7 @@ mod tests {
         let gemm = Gemm { form, weights: None };
         let b = tensor(&[2, 2], &[1f32, 2., 3., 4.]);
         let mut cx = EvalCx::unlimited(&Interpreter);
-        let prepared = prepare(&gemm, &cx, &[None, Some(b.clone())], |index| index == 1).unwrap().unwrap();
+        let prepared = prepare(&gemm, &cx, &[None, Some(b)], |index| index == 1).unwrap().unwrap();
         assert_eq!(prepared.dropped, [1]);
         let a = tensor(&[1, 2], &[1f32, 10.]);
         let y = prepared.op.eval(&mut cx, Inputs::new([Some(a.into()), None])).unwrap().into_values().remove(0);

@@ -41,7 +41,7 @@ fn check_case(case: &Case, transposed: bool) {
         activate(Isa::Scalar, activation, &mut added);
     }
     let packed = PackedConv::pack(geometry, weights, &threads);
-    let turned = PackedConv { form: Form::Turned(Turned::pack(geometry, weights, &threads)), ..packed.clone() };
+    let turned = PackedConv { form: Form::Turned(Turned::pack(geometry, weights, &threads)), ..packed };
     let own = packed.to_own_form(geometry, &threads);
     assert_eq!(own.is_some(), packed.is_matrix() && PackedConv::has_own_form(geometry));
     for isa in Isa::available() {

@@ -332,22 +332,30 @@ impl Kernel for Inputs<'_> {
             deal(s, geometry, tiles, plane, &mut scratch.dealt);
             let dealt = &scratch.dealt[..TILE * PATCH * plane_len];
             for first in (0..tiles.count()).step_by(S::LANES) {
-                let mut halves = [[s.splat(0.0); PATCH]; PATCH];
-                for column in 0..PATCH {
-                    let values = std::array::from_fn(
-                        #[inline(always)]
-                        |row| {
-                            let plane = row % TILE * PATCH + column;
-                            s.load(&dealt[plane * plane_len + row / TILE * columns + first..])
-                        },
-                    );
-                    let transformed = transform_input(s, values);
-                    for (row, value) in transformed.into_iter().enumerate() {
-                        halves[row][column] = value;
-                    }
-                }
+                let columns_of: [[S::F32; PATCH]; PATCH] = std::array::from_fn(
+                    #[inline(always)]
+                    |column| {
+                        let values = std::array::from_fn(
+                            #[inline(always)]
+                            |row| {
+                                let plane = row % TILE * PATCH + column;
+                                s.load(&dealt[plane * plane_len + row / TILE * columns + first..])
+                            },
+                        );
+                        transform_input(s, values)
+                    },
+                );
+                let rows: [[S::F32; PATCH]; PATCH] = std::array::from_fn(
+                    #[inline(always)]
+                    |row| {
+                        std::array::from_fn(
+                            #[inline(always)]
+                            |column| columns_of[column][row],
+                        )
+                    },
+                );
                 let at = first / NR * NR * channels + channel * NR + first % NR;
-                for (row, values) in halves.into_iter().enumerate() {
+                for (row, values) in rows.into_iter().enumerate() {
                     for (column, value) in transform_input(s, values).into_iter().enumerate() {
                         s.store(&mut scratch.transformed[(row * PATCH + column) * place_len + at..], value);
                     }
