@@ -108,11 +108,15 @@ impl Threads {
     where
         I: IntoIterator<IntoIter: ExactSizeIterator, Item: Send>,
     {
-        let items = items.into_iter();
+        self.share_out(items.into_iter(), &f);
+    }
+
+    /// [`Threads::for_each_item`], compiled once for each kind of iterator.
+    fn share_out<T: Send>(&self, items: impl ExactSizeIterator<Item = T>, f: &(dyn Fn(T) + Sync)) {
         if self.crew.is_none() || items.len() == 1 {
             return items.for_each(f);
         }
-        let items: Vec<Mutex<Option<I::Item>>> = items.map(|item| Mutex::new(Some(item))).collect();
+        let items: Vec<Mutex<Option<T>>> = items.map(|item| Mutex::new(Some(item))).collect();
         self.for_each(items.len(), &|task| {
             let item = items[task].lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(item) = item {
@@ -126,7 +130,24 @@ impl Threads {
     /// # Panics
     /// If `chunk` is zero.
     pub fn for_each_chunk_mut<T: Send>(&self, data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        self.for_each_item(data.chunks_mut(chunk).enumerate(), |(index, piece)| f(index, piece));
+        /// The start of a slice that several threads write to, each a part of its own.
+        struct Start<T>(*mut T);
+        // SAFETY: whoever holds it makes slices of elements that may be sent from it, no two of which share one.
+        unsafe impl<T: Send> Sync for Start<T> {}
+        impl<T> Start<T> {
+            fn at(&self, index: usize) -> *mut T {
+                self.0.wrapping_add(index)
+            }
+        }
+
+        let (start, total) = (Start(data.as_mut_ptr()), data.len());
+        self.for_each(total.div_ceil(chunk), &|index| {
+            let begin = index * chunk;
+            let length = chunk.min(total - begin);
+            // SAFETY: `begin + length <= total`, so the piece lies in `data`, which is borrowed until every task is over; tasks have
+            // different indices, so no two pieces share an element.
+            f(index, unsafe { std::slice::from_raw_parts_mut(start.at(begin), length) });
+        });
     }
 
     /// Into how many tasks `units` of work should be cut when each takes about `ns_per_unit` on one core: one when the

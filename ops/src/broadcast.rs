@@ -6,6 +6,7 @@
 use planish_ir::{Dim, EvalCx, Facts, InferError, OpError};
 use planish_tensor::Shape;
 use smallvec::{SmallVec, smallvec};
+use std::ops::Range;
 
 use crate::parallel;
 
@@ -152,7 +153,7 @@ impl<const N: usize> Walk<N> {
         y: &mut [Y],
         data: [&[T]; N],
         ns_per_element: f64,
-        f: impl Fn(&mut [Y], [Operand<'_, T>; N]) + Sync,
+        f: &(dyn Fn(&mut [Y], [Operand<'_, T>; N]) + Sync),
     ) -> Result<(), OpError> {
         let total = y.len();
         let is_short = self.dims.len() > 1 && self.dims.last().is_some_and(|&run| run < SHORT_RUN);
@@ -195,7 +196,12 @@ impl<const N: usize> Walk<N> {
     }
 
     /// Calls `f` for the runs, or parts of them, that lie in `piece`, which begins at the output's element `start`.
-    fn fill_from<Y>(&self, start: usize, mut piece: &mut [Y], f: &impl Fn(&mut [Y], [Part; N])) {
+    fn fill_from<Y>(&self, start: usize, piece: &mut [Y], f: &dyn Fn(&mut [Y], [Part; N])) {
+        self.for_each_run(start, piece.len(), &mut |run, parts| f(&mut piece[run], parts));
+    }
+
+    /// Calls `f` for the runs, or parts of them, that lie in `length` elements from the output's element `start` on.
+    fn for_each_run(&self, start: usize, length: usize, f: &mut dyn FnMut(Range<usize>, [Part; N])) {
         let (&run, outer) = self.dims.split_last().expect("a walk has at least one axis");
         let mut index: SmallVec<[usize; 6]> = smallvec![0; outer.len()];
         let mut skipped = start % run;
@@ -207,17 +213,12 @@ impl<const N: usize> Walk<N> {
         let mut offsets: [usize; N] =
             std::array::from_fn(|n| index.iter().zip(&self.steps[n]).map(|(i, step)| i * step).sum());
         let run_steps: [usize; N] = std::array::from_fn(|n| self.steps[n][outer.len()]);
-        while !piece.is_empty() {
-            let length = (run - skipped).min(piece.len());
-            let (now, later) = piece.split_at_mut(length);
-            f(
-                now,
-                std::array::from_fn(|n| Part {
-                    start: offsets[n] + skipped * run_steps[n],
-                    is_repeated: run_steps[n] == 0,
-                }),
-            );
-            piece = later;
+        let mut done = 0;
+        while done < length {
+            let end = done + (run - skipped).min(length - done);
+            let part = |n: usize| Part { start: offsets[n] + skipped * run_steps[n], is_repeated: run_steps[n] == 0 };
+            f(done..end, std::array::from_fn(part));
+            done = end;
             skipped = 0;
             for axis in (0..outer.len()).rev() {
                 index[axis] += 1;
@@ -307,7 +308,7 @@ mod tests {
             cx.threads = Threads::new(threads).unwrap();
             let numbers: Vec<usize> = (0..narrow.num_elements()).collect();
             let mut y = vec![0; whole.num_elements()];
-            walk.fill_from_data(&cx, &mut y, [&[], &numbers], 1e4, |run, [nothing, x]| {
+            walk.fill_from_data(&cx, &mut y, [&[], &numbers], 1e4, &|run, [nothing, x]| {
                 assert_eq!(nothing, Operand::Slice(&[][..]));
                 run.iter_mut().enumerate().for_each(|(i, y)| *y = match x {
                     Operand::Slice(x) => x[i],

@@ -11,6 +11,9 @@ use planish_tensor::{DType, Element, Tensor, TensorMut};
 /// Elements of a 16-bit float tensor that are widened at a time; two such tiles stay in the first-level cache.
 const TILE: usize = 512;
 
+/// Elements that [`zip`] works on at a time: few enough that a copy of them is cheap, and that a short run is.
+const ZIPPED: usize = 128;
+
 /// Where a function over runs reads an operand from.
 #[derive(Clone, Copy, Debug)]
 pub enum Operand<'a, T> {
@@ -27,6 +30,34 @@ impl<'a, T: Copy> Operand<'a, T> {
         match self {
             Operand::Slice(x) => Operand::Slice(&x[start..start + length]),
             other => *other,
+        }
+    }
+
+    /// Room for elements that do not lie side by side, or are written over, with those that repeat in it.
+    fn room(&self, any: T) -> Option<[T; ZIPPED]> {
+        match self {
+            Operand::Slice(_) => None,
+            Operand::Repeated(x) => Some([*x; ZIPPED]),
+            Operand::Output => Some([any; ZIPPED]),
+        }
+    }
+
+    /// Keeps what the output holds in `room` if it is read.
+    fn keep(&self, y: &[T], room: &mut Option<[T; ZIPPED]>) {
+        if let (Operand::Output, Some(room)) = (self, room) {
+            room[..y.len()].copy_from_slice(y);
+        }
+    }
+
+    /// `length` elements from `start` on side by side, in `room` unless they are a slice's.
+    fn beside<'b>(&self, start: usize, length: usize, room: &'b Option<[T; ZIPPED]>) -> &'b [T]
+    where
+        'a: 'b,
+    {
+        match (self, room) {
+            (Operand::Slice(x), _) => &x[start..start + length],
+            (_, Some(room)) => &room[..length],
+            (_, None) => &[],
         }
     }
 }
@@ -52,17 +83,13 @@ impl<'a> From<Operand<'a, f32>> for simd::Operand<'a> {
 
 /// `y[i] = f(a[i], b[i])`.
 pub fn zip<T: Copy>(a: Operand<'_, T>, b: Operand<'_, T>, y: &mut [T], f: impl Fn(T, T) -> T) {
-    use Operand::{Output, Repeated, Slice};
-    match (a, b) {
-        (Slice(a), Slice(b)) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)),
-        (Slice(a), Repeated(b)) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b)),
-        (Slice(a), Output) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, *y)),
-        (Repeated(a), Slice(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b)),
-        (Repeated(a), Repeated(b)) => y.fill(f(a, b)),
-        (Repeated(a), Output) => y.iter_mut().for_each(|y| *y = f(a, *y)),
-        (Output, Slice(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(*y, b)),
-        (Output, Repeated(b)) => y.iter_mut().for_each(|y| *y = f(*y, b)),
-        (Output, Output) => y.iter_mut().for_each(|y| *y = f(*y, *y)),
+    let Some(&any) = y.first() else { return };
+    let (mut room_a, mut room_b) = (a.room(any), b.room(any));
+    for (y, start) in y.chunks_mut(ZIPPED).zip((0..).step_by(ZIPPED)) {
+        a.keep(y, &mut room_a);
+        b.keep(y, &mut room_b);
+        let (a, b) = (a.beside(start, y.len(), &room_a), b.beside(start, y.len(), &room_b));
+        y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
     }
 }
 
@@ -103,13 +130,24 @@ pub fn binary<T: Element>(
     ns_per_element: f64,
     run: impl Fn(Operand<'_, T>, Operand<'_, T>, &mut [T]) + Sync,
 ) -> Result<Tensor, OpError> {
+    binary_runs(cx, a, b, ns_per_element, &run)
+}
+
+/// [`binary`], compiled once for each dtype.
+fn binary_runs<T: Element>(
+    cx: &EvalCx<'_>,
+    a: Tensor,
+    b: Tensor,
+    ns_per_element: f64,
+    run: &(dyn Fn(Operand<'_, T>, Operand<'_, T>, &mut [T]) + Sync),
+) -> Result<Tensor, OpError> {
     let walk = Walk::new([a.shape(), b.shape()])?;
     let (mut left, mut right) = (a, b);
     if walk.shape() == left.shape() {
         match left.try_into_mut::<T>() {
             Ok(mut y) => {
                 let b = right.as_slice::<T>()?;
-                walk.fill_from_data(cx, &mut y, [&[], b], ns_per_element, |y, [_, b]| {
+                walk.fill_from_data(cx, &mut y, [&[], b], ns_per_element, &|y, [_, b]| {
                     run(Operand::Output, b.into(), y);
                 })?;
                 return Ok(y.freeze());
@@ -121,7 +159,7 @@ pub fn binary<T: Element>(
         match right.try_into_mut::<T>() {
             Ok(mut y) => {
                 let a = left.as_slice::<T>()?;
-                walk.fill_from_data(cx, &mut y, [a, &[]], ns_per_element, |y, [a, _]| {
+                walk.fill_from_data(cx, &mut y, [a, &[]], ns_per_element, &|y, [a, _]| {
                     run(a.into(), Operand::Output, y);
                 })?;
                 return Ok(y.freeze());
@@ -131,7 +169,7 @@ pub fn binary<T: Element>(
     }
     let (a, b) = (left.as_slice::<T>()?, right.as_slice::<T>()?);
     let mut y = cx.uninit::<T>(walk.shape().clone())?;
-    walk.fill_from_data(cx, &mut y, [a, b], ns_per_element, |y, [a, b]| run(a.into(), b.into(), y))?;
+    walk.fill_from_data(cx, &mut y, [a, b], ns_per_element, &|y, [a, b]| run(a.into(), b.into(), y))?;
     Ok(y.freeze())
 }
 
@@ -143,15 +181,29 @@ pub fn binary_to<A: Element, B: Element, Y: Element>(
     ns_per_element: f64,
     f: impl Fn(A, B) -> Y + Sync,
 ) -> Result<Tensor, OpError> {
-    use broadcast::Operand::{Repeated, Slice};
+    binary_runs_to::<A, B, Y>(cx, a, b, ns_per_element, &|a, b, y| {
+        y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b));
+    })
+}
+
+/// y = f(a, b) with broadcasting by `run` over a few elements at a time, compiled once for each three dtypes.
+fn binary_runs_to<A: Element, B: Element, Y: Element>(
+    cx: &EvalCx<'_>,
+    a: &Tensor,
+    b: &Tensor,
+    ns_per_element: f64,
+    run: &(dyn Fn(&[A], &[B], &mut [Y]) + Sync),
+) -> Result<Tensor, OpError> {
     let walk = Walk::new([a.shape(), b.shape()])?;
     let (a, b) = (a.as_slice::<A>()?, b.as_slice::<B>()?);
     let mut y = cx.uninit::<Y>(walk.shape().clone())?;
-    walk.fill(cx, &mut y, ns_per_element, |y, [at_a, at_b]| match (at_a.of(a, y.len()), at_b.of(b, y.len())) {
-        (Slice(a), Slice(b)) => y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = f(a, b)),
-        (Slice(a), Repeated(b)) => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b)),
-        (Repeated(a), Slice(b)) => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b)),
-        (Repeated(a), Repeated(b)) => y.fill(f(a, b)),
+    walk.fill(cx, &mut y, ns_per_element, |y, [at_a, at_b]| {
+        let (any_a, any_b) = (*at_a.at(a, 0), *at_b.at(b, 0));
+        let (a, b) = (Operand::from(at_a.of(a, y.len())), Operand::from(at_b.of(b, y.len())));
+        let (room_a, room_b) = (a.room(any_a), b.room(any_b));
+        for (y, start) in y.chunks_mut(ZIPPED).zip((0..).step_by(ZIPPED)) {
+            run(a.beside(start, y.len(), &room_a), b.beside(start, y.len(), &room_b), y);
+        }
     })?;
     Ok(y.freeze())
 }
@@ -175,6 +227,16 @@ pub fn map_runs<T: Element>(
     x: Tensor,
     ns_per_element: f64,
     run: impl Fn(Option<&[T]>, &mut [T]) + Sync,
+) -> Result<Tensor, OpError> {
+    map_each_run(cx, x, ns_per_element, &run)
+}
+
+/// [`map_runs`], compiled once for each dtype.
+fn map_each_run<T: Element>(
+    cx: &EvalCx<'_>,
+    x: Tensor,
+    ns_per_element: f64,
+    run: &(dyn Fn(Option<&[T]>, &mut [T]) + Sync),
 ) -> Result<Tensor, OpError> {
     match x.try_into_mut::<T>() {
         Ok(mut y) => {

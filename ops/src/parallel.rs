@@ -18,20 +18,36 @@ pub fn fill_units<T: Send>(
     ns_per_element: f64,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<(), OpError> {
+    fill_pieces(cx, y, unit, ns_per_element, &f)
+}
+
+/// [`fill_units`], compiled once for each type.
+fn fill_pieces<T: Send>(
+    cx: &EvalCx<'_>,
+    y: &mut [T],
+    unit: usize,
+    ns_per_element: f64,
+    f: &(dyn Fn(usize, &mut [T]) + Sync),
+) -> Result<(), OpError> {
     cx.check()?;
     if y.is_empty() {
         return Ok(());
     }
-    let units = y.len().div_ceil(unit);
-    let tasks = cx.threads.split(units, ns_per_element * unit as f64);
-    let affordable = (TILE_NS / (ns_per_element * unit as f64)) as usize;
-    let tile = units.div_ceil(tasks).min(TILE / unit).min(affordable).max(1) * unit;
+    let tile = tile(cx, y.len(), unit, ns_per_element);
     cx.threads.for_each_chunk_mut(y, tile, |index, piece| {
         if cx.check().is_ok() {
             f(index * tile, piece);
         }
     });
     cx.check()
+}
+
+/// Elements of a piece where `length` are to be filled.
+fn tile(cx: &EvalCx<'_>, length: usize, unit: usize, ns_per_element: f64) -> usize {
+    let units = length.div_ceil(unit);
+    let tasks = cx.threads.split(units, ns_per_element * unit as f64);
+    let affordable = (TILE_NS / (ns_per_element * unit as f64)) as usize;
+    units.div_ceil(tasks).min(TILE / unit).min(affordable).max(1) * unit
 }
 
 /// [`fill_units`] where pieces may begin anywhere.

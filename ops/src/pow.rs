@@ -7,6 +7,7 @@
 //! and mixed dtypes; 13 and 15 add dtypes.
 
 use crate::Define;
+use crate::cast::{Rounding, cast};
 use crate::dtypes::{Number, for_dtypes, for_numeric};
 use crate::elementwise::{binary_to, infer_broadcast, map_runs};
 use planish_ir::{
@@ -49,8 +50,9 @@ impl Op for Pow {
             };
             return Ok(map_runs(cx, x, 0.5, run)?.into());
         }
+        let y = wide_exponents(cx, y)?;
         refuse_negative_powers_of_zero(cx, &x, &y)?;
-        Ok(for_numeric!(y.dtype(), E => powers::<E>(cx, &x, &y))?.into())
+        Ok(for_dtypes!(y.dtype(), E => powers::<E>(cx, &x, &y), [F64 = f64, I64 = i64, U64 = u64])?.into())
     }
 }
 
@@ -73,6 +75,16 @@ pub fn kernel_for_exponent(exponent: f64) -> Option<kernels::Unary> {
     }
 }
 
+/// Exponents in the widest type of their kind, which holds each exactly.
+fn wide_exponents(cx: &EvalCx<'_>, y: Tensor) -> Result<Tensor, OpError> {
+    let wide = match y.dtype() {
+        DType::U64 => DType::U64,
+        dtype if dtype.is_float() => DType::F64,
+        _ => DType::I64,
+    };
+    cast(cx, y, wide, Rounding::default())
+}
+
 fn powers<E: Power>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, OpError> {
     for_dtypes!(x.dtype(), T => binary_to::<T, E, T>(cx, x, y, NS, E::power_of), [
         F32 = f32, F64 = f64, F16 = planish_tensor::f16, BF16 = planish_tensor::bf16, I32 = i32, I64 = i64,
@@ -81,19 +93,16 @@ fn powers<E: Power>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, O
 
 /// An error where an integer 0 meets a negative exponent.
 fn refuse_negative_powers_of_zero(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<(), OpError> {
-    fn meet<T: Number, E: Number>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<bool, OpError> {
-        if !x.as_slice::<T>()?.contains(&T::ZERO) || !y.as_slice::<E>()?.iter().any(|y| *y < E::ZERO) {
+    fn meet<T: Number>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<bool, OpError> {
+        if !x.as_slice::<T>()?.contains(&T::ZERO) || !y.as_slice::<i64>()?.iter().any(|&y| y < 0) {
             return Ok(false);
         }
-        let met = binary_to::<T, E, bool>(cx, x, y, NS, |x, y| x == T::ZERO && y < E::ZERO)?;
+        let met = binary_to::<T, i64, bool>(cx, x, y, NS, |x, y| x == T::ZERO && y < 0)?;
         Ok(met.as_slice::<bool>()?.contains(&true))
     }
-    fn with<T: Number>(cx: &EvalCx<'_>, x: &Tensor, y: &Tensor) -> Result<bool, OpError> {
-        for_dtypes!(y.dtype(), E => meet::<T, E>(cx, x, y), [I8 = i8, I16 = i16, I32 = i32, I64 = i64])
-    }
-    let is_undefined = match x.dtype() {
-        DType::I32 if y.dtype().is_signed_integer() => with::<i32>(cx, x, y)?,
-        DType::I64 if y.dtype().is_signed_integer() => with::<i64>(cx, x, y)?,
+    let is_undefined = match (x.dtype(), y.dtype()) {
+        (DType::I32, DType::I64) => meet::<i32>(cx, x, y)?,
+        (DType::I64, DType::I64) => meet::<i64>(cx, x, y)?,
         _ => false,
     };
     if is_undefined { Err(OpError::invalid("an integer 0 has no negative powers")) } else { Ok(()) }
@@ -135,8 +144,8 @@ macro_rules! integer_powers {
     )*};
 }
 
-float_powers!(f32, f64, planish_tensor::f16, planish_tensor::bf16);
-integer_powers!(u8, u16, u32, u64, i8, i16, i32, i64);
+float_powers!(f64);
+integer_powers!(u64, i64);
 
 fn wrapping_power<T: Number>(mut base: T, mut exponent: u64) -> T {
     let mut result = T::ONE;

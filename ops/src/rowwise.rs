@@ -17,6 +17,17 @@ pub fn map_units<T: Element>(
     ns_per_element: f64,
     run: impl Fn(usize, Option<&[T]>, &mut [T]) + Sync,
 ) -> Result<Tensor, OpError> {
+    map_each_unit(cx, x, unit, ns_per_element, &run)
+}
+
+/// [`map_units`], compiled once for each dtype.
+fn map_each_unit<T: Element>(
+    cx: &EvalCx<'_>,
+    x: Tensor,
+    unit: usize,
+    ns_per_element: f64,
+    run: &(dyn Fn(usize, Option<&[T]>, &mut [T]) + Sync),
+) -> Result<Tensor, OpError> {
     let unit = unit.max(1);
     match x.try_into_mut::<T>() {
         Ok(mut y) => {

@@ -48,8 +48,11 @@ impl Op for TopK {
         let length = x.shape()[axis];
         let k = usize::try_from(k).ok().filter(|&k| k <= length);
         let k = k.ok_or_else(|| OpError::invalid(format!("K {k:?} is not within 0 and {length}")))?;
-        let pair: Result<[Tensor; 2], OpError> =
-            for_numeric!(x.dtype(), T => top_k::<T>(cx, x, axis, k, self.is_largest));
+        let pair: Result<[Tensor; 2], OpError> = match x.dtype() {
+            DType::I64 => top_k::<i64, i64>(cx, x, axis, k, self.is_largest, |v| v),
+            DType::U64 => top_k::<u64, u64>(cx, x, axis, k, self.is_largest, |v| v),
+            other => for_numeric!(other, T => top_k::<T, f64>(cx, x, axis, k, self.is_largest, Number::to_f64)),
+        };
         Ok(pair?.into())
     }
 }
@@ -65,12 +68,24 @@ fn smaller_first<T: Number>(a: (T, usize), b: (T, usize)) -> Ordering {
     by_value.then(a.1.cmp(&b.1))
 }
 
-fn top_k<T: Number>(
+/// Leaves the `k` elements that come first, with where they were, in order.
+fn choose<W: Number>(row: &mut Vec<(W, usize)>, k: usize, is_largest: bool) {
+    let compare = if is_largest { greater_first::<W> } else { smaller_first::<W> };
+    if k > 0 && k < row.len() {
+        row.select_nth_unstable_by(k - 1, |a, b| compare(*a, *b));
+    }
+    row.truncate(k);
+    row.sort_unstable_by(|a, b| compare(*a, *b));
+}
+
+/// The elements are compared as `W`, which `wide` makes of them exactly.
+fn top_k<T: Number, W: Number>(
     cx: &EvalCx<'_>,
     x: &Tensor,
     axis: usize,
     k: usize,
     is_largest: bool,
+    wide: impl Fn(T) -> W,
 ) -> Result<[Tensor; 2], OpError> {
     let source = x.as_slice::<T>()?;
     let length = x.shape()[axis];
@@ -81,21 +96,17 @@ fn top_k<T: Number>(
     let shape = Shape::new(&dims)?;
     let mut values = cx.uninit::<T>(shape.clone())?;
     let mut indices = cx.uninit::<i64>(shape)?;
-    let compare = if is_largest { greater_first::<T> } else { smaller_first::<T> };
-    let mut row: Vec<(T, usize)> = Vec::with_capacity(length);
+    let mut row: Vec<(W, usize)> = Vec::with_capacity(length);
     for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
         cx.check()?;
         row.clear();
-        row.extend((0..length).map(|l| (source[(o * length + l) * inner + i], l)));
-        if k > 0 && k < length {
-            row.select_nth_unstable_by(k - 1, |a, b| compare(*a, *b));
-        }
-        row.truncate(k);
-        row.sort_unstable_by(|a, b| compare(*a, *b));
-        for (place, &(value, index)) in row.iter().enumerate() {
-            let at = (o * k + place) * inner + i;
-            values[at] = value;
-            indices[at] = index as i64;
+        let at = |l: usize| (o * length + l) * inner + i;
+        row.extend((0..length).map(|l| (wide(source[at(l)]), l)));
+        choose(&mut row, k, is_largest);
+        for (place, &(_, index)) in row.iter().enumerate() {
+            let to = (o * k + place) * inner + i;
+            values[to] = source[at(index)];
+            indices[to] = index as i64;
         }
     }
     Ok([values.freeze(), indices.freeze()])

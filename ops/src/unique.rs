@@ -115,11 +115,15 @@ fn ranks(x: &Tensor) -> Result<Vec<usize>, OpError> {
 }
 
 fn ranked<T>(elements: &[T], compare: impl Fn(&T, &T) -> Ordering) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..elements.len()).collect();
-    order.sort_by(|&a, &b| compare(&elements[a], &elements[b]));
-    let mut ranks = vec![0; elements.len()];
-    let equal = |&a: &usize, &b: &usize| compare(&elements[a], &elements[b]) == Ordering::Equal;
-    for (rank, group) in order.chunk_by(equal).enumerate() {
+    ranks_of(elements.len(), &|a, b| compare(&elements[a], &elements[b]))
+}
+
+/// The ranks of so many elements, of which two are compared by their indices; compiled once.
+fn ranks_of(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|&a, &b| compare(a, b));
+    let mut ranks = vec![0; count];
+    for (rank, group) in order.chunk_by(|&a, &b| compare(a, b) == Ordering::Equal).enumerate() {
         group.iter().for_each(|&i| ranks[i] = rank);
     }
     ranks

@@ -131,7 +131,7 @@ impl Program {
         };
         let slices: Vec<&[f32]> = operands.iter().map(Tensor::as_slice).collect::<Result<_, _>>()?;
         let data: [&[f32]; N] = std::array::from_fn(|n| slices[n]);
-        walk.fill_from_data(cx, &mut y, data, self.ns_per_element, |y, operands| {
+        walk.fill_from_data(cx, &mut y, data, self.ns_per_element, &|y, operands| {
             REGISTERS.with_borrow_mut(|registers| {
                 registers.resize_with(self.num_registers.max(registers.len()), || vec![0.0; TILE]);
                 for (tile, start) in y.chunks_mut(TILE).zip((0..).step_by(TILE)) {
