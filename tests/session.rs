@@ -96,3 +96,27 @@ fn a_body_packs_the_weights_that_it_captures() {
         }
     }
 }
+
+#[test]
+fn weights_that_several_products_share_are_packed_once() {
+    let turned = (0..COLUMNS * COLUMNS).map(|i| u8::from((i / COLUMNS + 1) % COLUMNS == i % COLUMNS).to_string());
+    let text = format!(
+        "g (float[N, {COLUMNS}] x) => (float[N, {COLUMNS}] y) <float[{COLUMNS}, {COLUMNS}] w = {{{}}}> \
+         {{ a = MatMul (x, w) b = MatMul (a, w) y = MatMul (b, w) }}",
+        turned.collect::<Vec<_>>().join(", "),
+    );
+    for optimize in [false, true] {
+        let mut graph = Graph::from_text(&text, &StandardRegistry).unwrap();
+        graph.infer().unwrap();
+        let options = SessionOptions { optimize, threads: 1, ..SessionOptions::default() };
+        let session = Model { graph, ..Model::default() }.into_session(&options).unwrap();
+        let packed = COLUMNS * COLUMNS * size_of::<f32>();
+        let used = session.memory().used_bytes();
+        assert!((packed..2 * packed).contains(&used), "{used} bytes for {packed}");
+        let x: Vec<f32> = (0..COLUMNS).map(|i| i as f32).collect();
+        let x = Tensor::new(Shape::new(&[1, COLUMNS]).unwrap(), &x).unwrap();
+        let y = session.run([("x", x.into())], &RunOptions::default()).unwrap();
+        let expected: Vec<f32> = (0..COLUMNS).map(|i| ((i + COLUMNS - 3) % COLUMNS) as f32).collect();
+        assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap(), expected);
+    }
+}

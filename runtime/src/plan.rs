@@ -1,7 +1,7 @@
 //! A graph as steps in order.
 
 use crate::{RunError, SessionError};
-use planish_ir::{Attribute, Dim, EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
+use planish_ir::{Attribute, Attributes, Dim, EvalCx, Fact, Facts, Graph, GraphError, Inputs, NodeId, NodeKind};
 use planish_ir::{Op, OpError, Outputs, RunBody, Type, ValueId};
 use planish_tensor::{Tensor, Value};
 use smallvec::SmallVec;
@@ -30,6 +30,8 @@ struct Step {
     node: String,
     operator: String,
     op: Arc<dyn Op>,
+    /// The operator's attributes, until it is prepared.
+    attributes: Attributes,
     /// Whether it exchanges the axes of a matrix.
     transposes: bool,
     reads: Reads,
@@ -58,12 +60,65 @@ struct Captured {
 }
 
 /// A constant that an operator has packed into a form of its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Packed {
     /// The input that it was.
     input: usize,
     fact: Fact,
     num_bytes: u64,
+}
+
+/// All that the form which an operator is prepared in depends on. Layers may share their weights: they then share what is
+/// packed of them too.
+struct Twin {
+    operator: String,
+    attributes: Attributes,
+    types: SmallVec<[Type; 4]>,
+    num_outputs: usize,
+    /// The slots of constants, by input.
+    constants: SmallVec<[Option<usize>; 4]>,
+}
+
+impl Twin {
+    /// `None` for a step that reads no constant.
+    fn of(step: &mut Step, all: &HashMap<usize, Tensor>) -> Option<Twin> {
+        let attributes = std::mem::take(&mut step.attributes);
+        let slot = |read: &Option<Read>| (*read).map(|read| read.slot).filter(|slot| all.contains_key(slot));
+        let constants: SmallVec<[Option<usize>; 4]> = step.reads.iter().map(slot).collect();
+        let reads_constant = constants.iter().any(Option::is_some);
+        reads_constant.then(|| Twin {
+            operator: step.operator.clone(),
+            attributes,
+            types: step.types.clone(),
+            num_outputs: step.writes.len(),
+            constants,
+        })
+    }
+}
+
+/// What became of an operator and its constants.
+struct PreparedTwin {
+    op: Arc<dyn Op>,
+    dropped: Vec<usize>,
+    packed: Vec<Packed>,
+}
+
+/// Operators that have been prepared, by the slots of the constants that they read.
+#[derive(Default)]
+struct Twins(HashMap<SmallVec<[Option<usize>; 4]>, Vec<(Twin, PreparedTwin)>>);
+
+impl Twins {
+    fn find(&self, sought: &Twin) -> Option<&PreparedTwin> {
+        let is_it = |twin: &Twin| {
+            (&twin.operator, &twin.types, twin.num_outputs) == (&sought.operator, &sought.types, sought.num_outputs)
+                && twin.attributes == sought.attributes
+        };
+        self.0.get(&sought.constants)?.iter().find(|(twin, _)| is_it(twin)).map(|(_, prepared)| prepared)
+    }
+
+    fn add(&mut self, twin: Twin, prepared: PreparedTwin) {
+        self.0.entry(twin.constants.clone()).or_default().push((twin, prepared));
+    }
 }
 
 /// What a step reads; `None` for an absent optional input.
@@ -171,7 +226,19 @@ impl Plan {
         }
         self.pack_transposed(cx, &mut readers)?;
         self.rearrange_constants(cx, &mut readers)?;
+        let mut twins = Twins::default();
         for step in &mut self.steps {
+            let twin = Twin::of(step, &self.constants);
+            if let Some(prepared) = twin.as_ref().and_then(|twin| twins.find(twin)) {
+                step.op = prepared.op.clone();
+                step.packed.extend(prepared.packed.iter().cloned());
+                for &index in &prepared.dropped {
+                    if let Some(read) = step.reads.get_mut(index).and_then(Option::take) {
+                        drop_reader(&mut self.constants, &mut readers, read.slot);
+                    }
+                }
+                continue;
+            }
             let known = |(read, ty): (&Option<Read>, &Type)| match self.constants.get(&(*read)?.slot) {
                 Some(tensor) => Some(Fact::constant(tensor.clone())),
                 None => Some(Fact::of_type(ty.clone())),
@@ -188,8 +255,13 @@ impl Plan {
                 let num_bytes = fact.constant.as_ref()?.num_bytes() as u64;
                 Some(Packed { input, fact: Fact::of_type(fact.ty.clone()), num_bytes })
             };
-            step.packed.extend(prepared.dropped.iter().filter_map(packed));
+            let packed: Vec<Packed> = prepared.dropped.iter().filter_map(packed).collect();
             drop(known);
+            if let Some(twin) = twin {
+                let (op, dropped) = (prepared.op.clone(), prepared.dropped.clone());
+                twins.add(twin, PreparedTwin { op, dropped, packed: packed.clone() });
+            }
+            step.packed.extend(packed);
             step.op = prepared.op;
             for index in prepared.dropped {
                 if let Some(read) = step.reads.get_mut(index).and_then(Option::take) {
@@ -359,6 +431,7 @@ impl Step {
             node: graph.describe(id),
             operator: operator.full_name(),
             op: op.clone(),
+            attributes: operator.attributes.clone(),
             transposes: is_transposition(graph, id),
             reads,
             types,
