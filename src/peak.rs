@@ -58,7 +58,7 @@ const IN_PLACE: &[&str] = &[
 /// The peak of a run of `graph` as it is, node by node in the order of a session. What operators take beside their inputs
 /// and outputs, and what bodies of control flow take, is not counted.
 pub fn planned_peak(graph: &Graph) -> Peak {
-    let steps = steps(graph);
+    let steps = graph.live_topological_order().unwrap_or_default();
     let lasts = last_reads(graph, &steps);
     let (mut peak, mut live_bytes) = (Peak::default(), 0);
     // Which buffer a value lies in, and for each buffer its size and the values in it that are still to be read.
@@ -121,19 +121,6 @@ fn last_reads(graph: &Graph, steps: &[NodeId]) -> HashMap<ValueId, Last> {
     }
     lasts.extend(graph.outputs().iter().map(|output| (output.value, Last::Never)));
     lasts
-}
-
-/// The nodes that the outputs depend on, each after those it reads.
-fn steps(graph: &Graph) -> Vec<NodeId> {
-    let mut is_live = vec![false; graph.node_bound()];
-    let mut pending: Vec<NodeId> = graph.outputs().iter().map(|output| output.value.node).collect();
-    while let Some(id) = pending.pop() {
-        if !std::mem::replace(&mut is_live[id.index()], true) {
-            pending.extend(graph.node_inputs(id).iter().flatten().map(|value| value.node));
-        }
-    }
-    let order = graph.topological_order().unwrap_or_default();
-    order.into_iter().filter(|id| is_live[id.index()]).collect()
 }
 
 #[cfg(test)]

@@ -494,14 +494,8 @@ impl Graph {
 
     /// Removes every operator and constant that no graph output depends on; inputs stay. Returns how many went.
     pub fn remove_dead_nodes(&mut self) -> usize {
-        let mut live = vec![false; self.node_bound()];
-        let mut pending: Vec<NodeId> = self.outputs.iter().map(|o| o.value.node).collect();
-        pending.extend(self.inputs.iter().chain(&self.captures));
-        while let Some(id) = pending.pop() {
-            if !std::mem::replace(&mut live[id.index()], true) {
-                pending.extend(self.nodes.neighbors_directed(id.0, Incoming).map(NodeId));
-            }
-        }
+        let mut live = self.live_nodes();
+        self.inputs.iter().chain(&self.captures).for_each(|id| live[id.index()] = true);
         let dead: Vec<NodeId> = self.nodes().map(|(id, _)| id).filter(|id| !live[id.index()]).collect();
         for id in &dead {
             if let Some(node) = self.nodes.remove_node(id.0) {
@@ -511,6 +505,24 @@ impl Graph {
             }
         }
         dead.len()
+    }
+
+    /// By the index of a node, whether a graph output depends on it.
+    fn live_nodes(&self) -> Vec<bool> {
+        let mut live = vec![false; self.node_bound()];
+        let mut pending: Vec<NodeId> = self.outputs.iter().map(|o| o.value.node).collect();
+        while let Some(id) = pending.pop() {
+            if !std::mem::replace(&mut live[id.index()], true) {
+                pending.extend(self.nodes.neighbors_directed(id.0, Incoming).map(NodeId));
+            }
+        }
+        live
+    }
+
+    /// The nodes that a graph output depends on, in the order of [`topological_order`](Self::topological_order).
+    pub fn live_topological_order(&self) -> Result<Vec<NodeId>, GraphError> {
+        let live = self.live_nodes();
+        Ok(self.topological_order()?.into_iter().filter(|id| live[id.index()]).collect())
     }
 
     /// All nodes so that each comes after those it reads, otherwise in the order they were added.

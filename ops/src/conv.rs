@@ -44,8 +44,8 @@ struct Weights {
     shape: Shape,
     /// The filters transformed for the first input for which that pays; `None` where the budget had no room for them.
     tiles: OnceLock<Option<Packed<Winograd>>>,
-    /// The filters in a form of their own for the first input for which that pays; `None` as above.
-    own_form: OnceLock<Option<Packed<PackedConv>>>,
+    /// The filters on the right of the product for the first input for which that pays; `None` as above.
+    turned: OnceLock<Option<Packed<PackedConv>>>,
 }
 
 impl Weights {
@@ -63,14 +63,14 @@ impl Weights {
 
     /// The filters in the form that suits an input of this geometry.
     fn form_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> &PackedConv {
-        if !self.packed.is_matrix() || !PackedConv::has_own_form(geometry) {
+        if !self.packed.is_matrix() || !PackedConv::turning_pays(geometry) {
             return &self.packed;
         }
-        let reform = || {
-            let charge = cx.memory.reserve(PackedConv::size_bytes_for(geometry)?).ok()?;
-            Some(Packed::charged(self.packed.to_own_form(geometry, &cx.threads)?, charge))
+        let turn = || {
+            let charge = cx.memory.reserve(PackedConv::turned_size_bytes(geometry)?).ok()?;
+            Some(Packed::charged(self.packed.to_turned(geometry, &cx.threads)?, charge))
         };
-        self.own_form.get_or_init(reform).as_deref().unwrap_or(&self.packed)
+        self.turned.get_or_init(turn).as_deref().unwrap_or(&self.packed)
     }
 }
 
@@ -245,21 +245,15 @@ impl Conv {
     fn pack(&self, cx: &EvalCx<'_>, w: &Tensor, sized: Option<&ConvGeometry>) -> Result<Option<Weights>, OpError> {
         let Some(geometry) = self.form.filter_geometry(w.shape()) else { return Ok(None) };
         let values = w.as_slice::<f32>()?;
-        let sized = sized.filter(|sized| PackedConv::has_own_form(sized) && !Winograd::pays(sized));
-        let packed = match sized {
-            Some(sized) => Packed::new(&cx.memory, PackedConv::size_bytes_for(sized), || {
-                PackedConv::pack_for(sized, values, &cx.threads)
+        let packed = match sized.filter(|sized| PackedConv::turning_pays(sized) && !Winograd::pays(sized)) {
+            Some(sized) => Packed::new(&cx.memory, PackedConv::turned_size_bytes(sized), || {
+                PackedConv::pack_turned(sized, values, &cx.threads)
             }),
             None => Packed::new(&cx.memory, PackedConv::size_bytes(&geometry), || {
                 PackedConv::pack(&geometry, values, &cx.threads)
             }),
         };
-        Ok(Some(Weights {
-            packed: packed?,
-            shape: w.shape().clone(),
-            tiles: OnceLock::new(),
-            own_form: OnceLock::new(),
-        }))
+        Ok(Some(Weights { packed: packed?, shape: w.shape().clone(), tiles: OnceLock::new(), turned: OnceLock::new() }))
     }
 
     /// The same with the filters packed, where they are constant and the kernel takes them.

@@ -156,7 +156,7 @@ pub struct NodeProfile {
 impl Plan {
     /// The steps of `graph` that its outputs depend on.
     pub(crate) fn new(graph: &Graph) -> Result<Plan, GraphError> {
-        let order = live_in_order(graph)?;
+        let order = graph.live_topological_order()?;
         let mut slots = Slots::default();
         let inputs = graph.inputs().chain(graph.captures()).map(|v| slots.of(v)).collect();
         let mut constants = HashMap::new();
@@ -541,19 +541,6 @@ impl Slots {
         let read = |value: Option<ValueId>| value.map(|value| Read { slot: self.of(value), is_last: false });
         graph.node_inputs(id).into_iter().map(read).collect()
     }
-}
-
-/// The nodes that the outputs depend on, each after those it reads.
-fn live_in_order(graph: &Graph) -> Result<Vec<NodeId>, GraphError> {
-    let mut live = vec![false; graph.node_bound()];
-    let mut pending: Vec<NodeId> = graph.outputs().iter().map(|o| o.value.node).collect();
-    while let Some(id) = pending.pop() {
-        if !std::mem::replace(&mut live[id.index()], true) {
-            pending.extend(graph.node_inputs(id).iter().flatten().map(|v| v.node));
-        }
-    }
-    let order = graph.topological_order()?;
-    Ok(order.into_iter().filter(|id| live[id.index()]).collect())
 }
 
 /// The plans of a graph and of every body in it.

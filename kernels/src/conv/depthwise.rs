@@ -7,10 +7,9 @@
 use std::ops::Range;
 
 use super::geometry::ConvGeometry;
-use crate::elementwise::Unary;
+use super::{Channel, Channels};
 use crate::gemm::{activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::{Isa, Threads};
 
 /// Copied input that the nearest caches hold well.
 const BAND_LEN: usize = 16 * 1024;
@@ -24,22 +23,10 @@ const BAND_COLUMNS: usize = 2048;
 /// Vectors of outputs that are summed at once.
 const VECTORS: usize = 8;
 
-/// The work on some neighbouring output channels.
+/// Some neighbouring output channels, and the planes that they are written to.
 pub(super) struct Depthwise<'a> {
-    pub(super) isa: Isa,
-    pub(super) threads: &'a Threads,
-    pub(super) geometry: &'a ConvGeometry,
+    pub(super) channels: Channels<'a>,
     pub(super) band: &'a Band,
-    /// The input of all channels.
-    pub(super) input: &'a [f32],
-    /// The weights of all channels.
-    pub(super) weights: &'a [f32],
-    /// The bias of all channels.
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) activation: Option<Unary>,
-    /// The first channel to be computed, counted through all images.
-    pub(super) first_channel: usize,
-    /// The planes of the channels to be computed.
     pub(super) output: &'a mut [f32],
     /// At least as long as a band.
     pub(super) scratch: &'a mut [f32],
@@ -190,9 +177,11 @@ impl Kernel for Depthwise<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { geometry, band, .. } = self;
-        let (taps, width) = (geometry.taps(), geometry.output[2]);
-        let scratch = &mut self.scratch[..band.len];
+        let Self { channels, band, output, scratch } = self;
+        let Channels { isa, threads, geometry, activation, .. } = channels;
+        let width = geometry.output[2];
+        let scratch = &mut scratch[..band.len];
+        let bounds = bounds(activation);
         let columns = BAND_COLUMNS.min(width);
         for start in (0..width).step_by(BAND_COLUMNS) {
             // The last block overlaps the one before, so that none is too narrow for whole vectors where others follow.
@@ -200,19 +189,11 @@ impl Kernel for Depthwise<'_> {
             let places = band.places(S::LANES, columns, width);
             let phases = band.phases(geometry, start);
             scratch.fill(0.0);
-            for (i, output) in self.output.chunks_exact_mut(geometry.output_plane()).enumerate() {
-                let channel = (self.first_channel + i) % geometry.out_channels;
-                let image = (self.first_channel + i) / geometry.out_channels;
-                let in_channel = image * geometry.in_channels + channel / geometry.group_out();
-                let input = &self.input[in_channel * geometry.input_plane()..][..geometry.input_plane()];
-                let sum = Sum {
-                    band,
-                    weights: &self.weights[channel * taps..][..taps],
-                    bias: self.bias.map_or(0.0, |bias| bias[channel]),
-                    bounds: bounds(self.activation),
-                };
+            for (i, output) in output.chunks_exact_mut(geometry.output_plane()).enumerate() {
+                let Channel { input, weights, bias } = channels.get(i);
+                let sum = Sum { band, weights, bias, bounds };
                 for_each_band(geometry, band, |z, rows| {
-                    if self.threads.is_stopped() {
+                    if threads.is_stopped() {
                         return;
                     }
                     band.copy(s, geometry, &phases, input, z, &rows, scratch);
@@ -223,8 +204,8 @@ impl Kernel for Depthwise<'_> {
                 });
             }
         }
-        if bounds(self.activation).is_none() {
-            activate(self.isa, self.activation, self.output);
+        if bounds.is_none() {
+            activate(isa, activation, output);
         }
     }
 }

@@ -5,10 +5,10 @@
 //! outputs are turned back. Long rows without a stride are better off as they lie.
 
 use super::geometry::ConvGeometry;
-use crate::elementwise::Unary;
+use super::{Channels, grow};
+use crate::Isa;
 use crate::gemm::{activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::{Isa, Threads};
 
 /// Turned input that the second level of cache holds.
 const BAND_LEN: usize = 32 * 1024;
@@ -25,21 +25,9 @@ const LONG_ROW: usize = 12;
 /// Fewer channels are not worth a vector.
 const LEAST_CHANNELS: usize = MAX_LANES / 2;
 
-/// The work on some neighbouring output channels.
+/// Some neighbouring output channels, and the planes that they are written to.
 pub(super) struct DepthwiseBlocks<'a> {
-    pub(super) isa: Isa,
-    pub(super) threads: &'a Threads,
-    pub(super) geometry: &'a ConvGeometry,
-    /// The input of all channels.
-    pub(super) input: &'a [f32],
-    /// The weights of all channels.
-    pub(super) weights: &'a [f32],
-    /// The bias of all channels.
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) activation: Option<Unary>,
-    /// The first channel to be computed, counted through all images.
-    pub(super) first_channel: usize,
-    /// The planes of the channels to be computed.
+    pub(super) channels: Channels<'a>,
     pub(super) output: &'a mut [f32],
     pub(super) scratch: &'a mut Vec<f32>,
 }
@@ -96,12 +84,12 @@ impl Kernel for DepthwiseBlocks<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { geometry, output, scratch, .. } = self;
+        let Self { channels, output, scratch } = self;
+        let Channels { isa, threads, geometry, input, weights: all_weights, bias, activation, first: first_channel } =
+            channels;
         let band = Band::new(geometry, S::LANES);
         let len = band.input_len + band.weights_len + band.output_len;
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
-        }
+        grow(scratch, len);
         let (turned, rest) = scratch.split_at_mut(band.input_len);
         let (weights, sums) = rest.split_at_mut(band.weights_len);
         let taps = geometry.taps();
@@ -109,26 +97,25 @@ impl Kernel for DepthwiseBlocks<'_> {
         let total = output.len() / plane;
         let mut done = 0;
         while done < total {
-            let channel = (self.first_channel + done) % geometry.out_channels;
-            let image = (self.first_channel + done) / geometry.out_channels;
+            let channel = (first_channel + done) % geometry.out_channels;
+            let image = (first_channel + done) / geometry.out_channels;
             let count = S::LANES.min(total - done).min(geometry.out_channels - channel);
-            turn(s, &self.weights[channel * taps..][..count * taps], taps, [count, taps], weights);
+            turn(s, &all_weights[channel * taps..][..count * taps], taps, [count, taps], weights);
             let mut biases = [0.0; MAX_LANES];
-            if let Some(bias) = self.bias {
+            if let Some(bias) = bias {
                 biases[..count].copy_from_slice(&bias[channel..][..count]);
             }
-            let block =
-                Block { geometry, band: &band, weights, bias: s.load(&biases), bounds: bounds(self.activation) };
+            let block = Block { geometry, band: &band, weights, bias: s.load(&biases), bounds: bounds(activation) };
             for first_row in (0..height).step_by(band.rows) {
-                if self.threads.is_stopped() {
+                if threads.is_stopped() {
                     return;
                 }
                 let rows = band.rows.min(height - first_row);
-                block.turn_input(s, self.input, image, channel..channel + count, first_row, rows, turned);
+                block.turn_input(s, input, image, channel..channel + count, first_row, rows, turned);
                 block.sum(s, rows, turned, sums);
                 let sums = &mut sums[..rows * width * S::LANES];
-                if bounds(self.activation).is_none() {
-                    activate(self.isa, self.activation, sums);
+                if bounds(activation).is_none() {
+                    activate(isa, activation, sums);
                 }
                 let to = &mut output[done * plane + first_row * width..];
                 for (at, sums) in (0..).step_by(S::LANES).zip(sums.chunks(S::LANES * S::LANES)) {

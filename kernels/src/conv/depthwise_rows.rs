@@ -4,29 +4,16 @@
 //! outputs whose window it lies in. The input is read where it lies, with zeros for what lies beyond a row.
 
 use super::geometry::ConvGeometry;
-use crate::elementwise::Unary;
+use super::{Channel, Channels};
 use crate::gemm::{activate, bounds};
 use crate::simd::{Kernel, Simd};
-use crate::{Isa, Threads};
 
 /// The numbers of a plane whose rows do not wait nearby: what comes next is asked for in time.
 const LONG_PLANE: usize = 8 * 1024;
 
-/// The work on some neighbouring output channels.
+/// Some neighbouring output channels, and the planes that they are written to.
 pub(super) struct DepthwiseRows<'a> {
-    pub(super) isa: Isa,
-    pub(super) threads: &'a Threads,
-    pub(super) geometry: &'a ConvGeometry,
-    /// The input of all channels.
-    pub(super) input: &'a [f32],
-    /// The weights of all channels.
-    pub(super) weights: &'a [f32],
-    /// The bias of all channels.
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) activation: Option<Unary>,
-    /// The first channel to be computed, counted through all images.
-    pub(super) first_channel: usize,
-    /// The planes of the channels to be computed.
+    pub(super) channels: Channels<'a>,
     pub(super) output: &'a mut [f32],
 }
 
@@ -47,22 +34,18 @@ impl Kernel for DepthwiseRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { geometry, .. } = self;
-        let (input_plane, plane, taps) = (geometry.input_plane(), geometry.output_plane(), geometry.taps());
+        let Self { channels, output } = self;
+        let Channels { isa, threads, geometry, activation, .. } = channels;
         let zeros = vec![0.0; geometry.input[2]];
-        for (i, output) in self.output.chunks_exact_mut(plane).enumerate() {
-            if self.threads.is_stopped() {
+        let bounds = bounds(activation);
+        for (i, output) in output.chunks_exact_mut(geometry.output_plane()).enumerate() {
+            if threads.is_stopped() {
                 return;
             }
-            let channel = (self.first_channel + i) % geometry.out_channels;
-            let image = (self.first_channel + i) / geometry.out_channels;
-            let in_channel = image * geometry.in_channels + channel / geometry.group_out();
             let plane = Plane {
                 geometry,
-                input: &self.input[in_channel * input_plane..][..input_plane],
-                weights: &self.weights[channel * taps..][..taps],
-                bias: self.bias.map_or(0.0, |bias| bias[channel]),
-                bounds: bounds(self.activation).unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+                channel: channels.get(i),
+                bounds: bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
                 zeros: &zeros,
             };
             // As many rows as there are registers for, with what they read of one column of taps.
@@ -81,8 +64,8 @@ impl Kernel for DepthwiseRows<'_> {
                 _ => plane.sum::<S, 2, 4, 7, 13>(s, output),
             }
         }
-        if bounds(self.activation).is_none() {
-            activate(self.isa, self.activation, self.output);
+        if bounds.is_none() {
+            activate(isa, activation, output);
         }
     }
 }
@@ -90,9 +73,7 @@ impl Kernel for DepthwiseRows<'_> {
 /// What makes one channel's outputs.
 struct Plane<'a> {
     geometry: &'a ConvGeometry,
-    input: &'a [f32],
-    weights: &'a [f32],
-    bias: f32,
+    channel: Channel<'a>,
     bounds: (f32, f32),
     /// A row of padding.
     zeros: &'a [f32],
@@ -111,13 +92,14 @@ impl Plane<'_> {
         let ([_, height, width], [_, pad_y, pad_x]) = (self.geometry.input, self.geometry.pads_begin);
         let out_width = self.geometry.output[2];
         let (min, max) = (s.splat(self.bounds.0), s.splat(self.bounds.1));
-        let (weights, _) = self.weights.as_chunks::<TAPS>();
-        let is_long = self.input.len() >= LONG_PLANE;
+        let Channel { input, weights, bias } = self.channel;
+        let (weights, _) = weights.as_chunks::<TAPS>();
+        let is_long = input.len() >= LONG_PLANE;
         for (block, output) in output.chunks_mut(ROWS * out_width).enumerate() {
             let rows: [&[f32]; READ] = std::array::from_fn(
                 #[inline(always)]
                 |i| match (block * ROWS * STRIDE + i).checked_sub(pad_y) {
-                    Some(row) if row < height => &self.input[row * width..][..width],
+                    Some(row) if row < height => &input[row * width..][..width],
                     _ => self.zeros,
                 },
             );
@@ -125,9 +107,9 @@ impl Plane<'_> {
             let next = ((block + 1) * ROWS * STRIDE + TAPS).saturating_sub(pad_y + STRIDE) * width;
             for column in (0..out_width).step_by(S::LANES) {
                 if is_long {
-                    (0..ROWS * STRIDE).for_each(|i| s.prefetch(self.input, next + i * width + column * STRIDE));
+                    (0..ROWS * STRIDE).for_each(|i| s.prefetch(input, next + i * width + column * STRIDE));
                 }
-                let mut sums = [s.splat(self.bias); ROWS];
+                let mut sums = [s.splat(bias); ROWS];
                 for tap in 0..TAPS {
                     let start = (column * STRIDE + tap) as isize - pad_x as isize;
                     let x: [S::F32; READ] = std::array::from_fn(

@@ -7,9 +7,9 @@
 
 use std::cell::Cell;
 
-use super::Start;
 use super::depthwise::copy_spread;
 use super::geometry::ConvGeometry;
+use super::{Start, grow};
 use crate::elementwise::Unary;
 use crate::gemm::{Epilogue, Left, MR, NR, PackedA, PlacedRows, Product, Right, activate, bounds, even_step, share};
 use crate::simd::{Kernel, Simd, dispatch_on};
@@ -174,12 +174,6 @@ pub(super) fn conv_direct(
         COPIED.set(copied);
         SUMS.set(sums);
     });
-}
-
-fn grow(buffer: &mut Vec<f32>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
 }
 
 /// The bands that `y` is made of.

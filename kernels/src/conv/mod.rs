@@ -3,8 +3,8 @@
 //! A [`ConvGeometry`] holds the sizes, a [`PackedConv`] the weights in the form that suits them:
 //! a pointwise convolution is one matrix product on the input as it lies; most others are products with shifted stretches of
 //! the padded input (`direct`), the rest with `patches`, which are packed block by block; planes of few positions are `turned`;
-//! one input channel for each output channel goes its own way (`depthwise` along its rows, or `depthwise_blocks` across
-//! channels).
+//! one input channel for each output channel goes its own way (`depthwise_rows` for small square windows, `depthwise` along
+//! rows for others, or `depthwise_blocks` across channels).
 
 mod depthwise;
 mod depthwise_blocks;
@@ -81,19 +81,18 @@ impl PackedConv {
         Self { form, out_channels: geometry.out_channels, group_in, taps }
     }
 
-    /// Whether inputs of this size are convolved faster with weights in a form of their own.
-    pub fn has_own_form(geometry: &ConvGeometry) -> bool {
+    /// Whether inputs of this size are convolved faster with the filters on the right of the product, as
+    /// [`pack_turned`](Self::pack_turned) packs them: their planes have few positions.
+    pub fn turning_pays(geometry: &ConvGeometry) -> bool {
         !Self::is_depthwise(geometry) && Turned::pays(geometry)
     }
 
-    /// Like [`pack`](Self::pack), in the form that suits inputs of this size; others are convolved as well, only slower.
+    /// Like [`pack`](Self::pack), with the filters on the right of the product. Inputs of all sizes are convolved; where it
+    /// does not [pay](Self::turning_pays), only slower.
     ///
     /// # Panics
     /// If `weights` is not as long as `geometry` says.
-    pub fn pack_for(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
-        if !Self::has_own_form(geometry) {
-            return Self::pack(geometry, weights, threads);
-        }
+    pub fn pack_turned(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
         assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
         Self {
             form: Form::Turned(Turned::pack(geometry, weights, threads)),
@@ -103,22 +102,19 @@ impl PackedConv {
         }
     }
 
-    /// The same weights in the form that suits inputs of this size, where that is another than these have.
+    /// The same weights as [`pack_turned`](Self::pack_turned) packs them, where these are [matrices](Self::is_matrix).
     ///
     /// # Panics
     /// If these were packed for other channels or another kernel.
-    pub fn to_own_form(&self, geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
+    pub fn to_turned(&self, geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
         assert_eq!(self.packed_for(), Self::needed_for(geometry), "the weights' channels and kernel");
         let Form::Product(groups) = &self.form else { return None };
-        if !Self::has_own_form(geometry) {
-            return None;
-        }
         let row = |row: usize| {
             let group = &groups[row / geometry.group_out()];
             (0..group.depth()).map(move |k| group.at(row % geometry.group_out(), k))
         };
         let weights: Vec<f32> = (0..self.out_channels).flat_map(row).collect();
-        Some(Self::pack_for(geometry, &weights, threads))
+        Some(Self::pack_turned(geometry, &weights, threads))
     }
 
     /// Output channels, input channels of a group and taps.
@@ -136,7 +132,7 @@ impl PackedConv {
         !matches!(self.form, Form::Depthwise(_))
     }
 
-    /// Whether these are the matrices that [`Winograd`] is made of.
+    /// Whether these are matrices of filters by rows, of which the other forms and [`Winograd`] are made.
     pub fn is_matrix(&self) -> bool {
         matches!(self.form, Form::Product(_))
     }
@@ -146,9 +142,9 @@ impl PackedConv {
         geometry.group_in() == 1 && geometry.group_out() <= MOST_DEPTHWISE_OUTPUTS
     }
 
-    /// The memory that weights packed [for](Self::pack_for) `geometry` take.
-    pub fn size_bytes_for(geometry: &ConvGeometry) -> Option<usize> {
-        if Self::has_own_form(geometry) { Turned::size_bytes(geometry) } else { Self::size_bytes(geometry) }
+    /// The memory that the weights of `geometry` take as [`pack_turned`](Self::pack_turned) packs them.
+    pub fn turned_size_bytes(geometry: &ConvGeometry) -> Option<usize> {
+        Turned::size_bytes(geometry)
     }
 
     /// The memory that the packed weights of `geometry` take.
@@ -288,31 +284,19 @@ fn conv_depthwise(
     let (plane, taps) = (geometry.output_plane(), geometry.taps());
     let channels = geometry.batch * geometry.out_channels;
     let each = channels.div_ceil(threads.split(channels, (plane * (taps + 4)) as f64 * 0.05));
+    let channels = Channels { isa, threads, geometry, input: x, weights, bias, activation, first: 0 };
     if DepthwiseRows::fits(geometry) {
         return threads.for_each_chunk_mut(y, each * plane, |task, output| {
-            let first_channel = task * each;
-            let kernel =
-                DepthwiseRows { isa, threads, geometry, input: x, weights, bias, activation, first_channel, output };
-            simd::dispatch_on(isa, kernel);
+            let channels = Channels { first: task * each, ..channels };
+            simd::dispatch_on(isa, DepthwiseRows { channels, output });
         });
     }
     if DepthwiseBlocks::pays(isa, geometry) {
         let each = each.next_multiple_of(MAX_LANES);
         return threads.for_each_chunk_mut(y, each * plane, |task, output| {
+            let channels = Channels { first: task * each, ..channels };
             let mut scratch = BAND.take();
-            let kernel = DepthwiseBlocks {
-                isa,
-                threads,
-                geometry,
-                input: x,
-                weights,
-                bias,
-                activation,
-                first_channel: task * each,
-                output,
-                scratch: &mut scratch,
-            };
-            simd::dispatch_on(isa, kernel);
+            simd::dispatch_on(isa, DepthwiseBlocks { channels, output, scratch: &mut scratch });
             BAND.set(scratch);
         });
     }
@@ -320,26 +304,60 @@ fn conv_depthwise(
         return scalar::conv_stoppable(threads, geometry, x, weights, bias, activation, y);
     };
     threads.for_each_chunk_mut(y, each * plane, |task, output| {
+        let channels = Channels { first: task * each, ..channels };
         let mut scratch = BAND.take();
-        if scratch.len() < band.len() {
-            scratch.resize(band.len(), 0.0);
-        }
-        let kernel = Depthwise {
-            isa,
-            threads,
-            geometry,
-            band: &band,
-            input: x,
-            weights,
-            bias,
-            activation,
-            first_channel: task * each,
-            output,
-            scratch: &mut scratch,
-        };
-        simd::dispatch_on(isa, kernel);
+        grow(&mut scratch, band.len());
+        simd::dispatch_on(isa, Depthwise { channels, band: &band, output, scratch: &mut scratch });
         BAND.set(scratch);
     });
+}
+
+/// Some neighbouring output channels of a convolution channel by channel.
+#[derive(Clone, Copy)]
+struct Channels<'a> {
+    isa: Isa,
+    threads: &'a Threads,
+    geometry: &'a ConvGeometry,
+    /// The input of all channels.
+    input: &'a [f32],
+    /// The weights of all channels.
+    weights: &'a [f32],
+    /// The bias of all channels.
+    bias: Option<&'a [f32]>,
+    activation: Option<Unary>,
+    /// The first of these, counted through all images.
+    first: usize,
+}
+
+/// What one output channel is made of.
+#[derive(Clone, Copy)]
+struct Channel<'a> {
+    input: &'a [f32],
+    weights: &'a [f32],
+    bias: f32,
+}
+
+impl<'a> Channels<'a> {
+    /// The channel `index` places behind the first.
+    #[inline(always)]
+    fn get(&self, index: usize) -> Channel<'a> {
+        let Self { geometry, input, weights, bias, first, .. } = *self;
+        let (image, channel) = ((first + index) / geometry.out_channels, (first + index) % geometry.out_channels);
+        let in_channel = image * geometry.in_channels + channel / geometry.group_out();
+        let (plane, taps) = (geometry.input_plane(), geometry.taps());
+        Channel {
+            input: &input[in_channel * plane..][..plane],
+            weights: &weights[channel * taps..][..taps],
+            bias: bias.map_or(0.0, |bias| bias[channel]),
+        }
+    }
+}
+
+/// Makes sure of `len` numbers; what they are is left over from earlier use.
+fn grow(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
 }
 
 fn check(geometry: &ConvGeometry, x: &[f32], bias: Option<&[f32]>, y: &[f32]) {

@@ -41,9 +41,9 @@ fn check_case(case: &Case, transposed: bool) {
         activate(Isa::Scalar, activation, &mut added);
     }
     let packed = PackedConv::pack(geometry, weights, &threads);
-    let turned = PackedConv { form: Form::Turned(Turned::pack(geometry, weights, &threads)), ..packed };
-    let own = packed.to_own_form(geometry, &threads);
-    assert_eq!(own.is_some(), packed.is_matrix() && PackedConv::has_own_form(geometry));
+    let turned = PackedConv::pack_turned(geometry, weights, &threads);
+    let from_matrices = packed.to_turned(geometry, &threads);
+    assert_eq!(from_matrices.is_some(), packed.is_matrix());
     for isa in Isa::available() {
         found.fill(f32::NAN);
         if transposed {
@@ -51,7 +51,7 @@ fn check_case(case: &Case, transposed: bool) {
             assert_eq!(found, expected, "{isa}, {case:?}");
             continue;
         }
-        for packed in [Some(&packed), Some(&turned), own.as_ref()].into_iter().flatten() {
+        for packed in [Some(&packed), Some(&turned), from_matrices.as_ref()].into_iter().flatten() {
             conv_with(isa, &threads, geometry, x, packed, bias, Start::Zero, activation, &mut found);
             assert_eq!(found, expected, "{isa}, {case:?}");
             if packed.accumulates() {

@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::Start;
 use super::geometry::{ConvGeometry, coordinates};
+use super::{Start, grow};
 use crate::elementwise::Unary;
 use crate::gemm::{Bias, Epilogue, Left, MatRef, NR, PackedB, Product, Right, activate, bounds, steps};
 use crate::simd::{Kernel, Simd, dispatch_on};
@@ -16,6 +16,9 @@ use crate::{Isa, Threads};
 
 /// Positions that one product takes.
 const BLOCK_ROWS: usize = 120;
+
+/// Turned input, and numbers under the windows of a product, beyond which it is not worth the memory.
+const MOST_NUMBERS: usize = 16 << 20;
 
 /// Planes with more positions fill the columns of tiles well enough.
 const MOST_POSITIONS: usize = 200;
@@ -32,8 +35,12 @@ pub(super) struct Turned {
 impl Turned {
     /// Whether such a convolution is faster this way.
     pub(super) fn pays(geometry: &ConvGeometry) -> bool {
-        let plane = geometry.output_plane();
-        plane <= MOST_POSITIONS && geometry.group_out() >= LEAST_CHANNELS && geometry.group_in() > 0
+        let depth = geometry.group_in().saturating_mul(geometry.taps());
+        let turned = geometry.group_in().saturating_mul(geometry.input_plane());
+        geometry.output_plane() <= MOST_POSITIONS
+            && geometry.group_out() >= LEAST_CHANNELS
+            && geometry.group_in() > 0
+            && depth.saturating_mul(BLOCK_ROWS.max(MOST_POSITIONS)).max(turned) <= MOST_NUMBERS
     }
 
     /// The memory that the packed filters take.
@@ -187,12 +194,6 @@ impl Block<'_> {
     fn channels<'x>(&self, x: &'x [f32], image: usize, group: usize) -> &'x [f32] {
         let len = self.geometry.group_in() * self.geometry.input_plane();
         &x[((self.first_image + image) * self.geometry.groups + group) * len..][..len]
-    }
-}
-
-fn grow(buffer: &mut Vec<f32>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
     }
 }
 

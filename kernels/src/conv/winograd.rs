@@ -10,7 +10,7 @@
 use std::cell::Cell;
 
 use super::geometry::ConvGeometry;
-use super::{Form, PackedConv, Start};
+use super::{Form, PackedConv, Start, grow};
 use crate::elementwise::Unary;
 use crate::gemm::{Epilogue, Left, MatRef, NR, PackedA, Product, Right, activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd, dispatch_on};
@@ -261,7 +261,6 @@ thread_local! {
 
 impl Scratch {
     fn grow(&mut self, tiles: &Tiles, geometry: &ConvGeometry) {
-        let grow = |buffer: &mut Vec<f32>, len: usize| buffer.resize(len.max(buffer.len()), 0.0);
         grow(&mut self.dealt, TILE * PATCH * tiles.plane_len());
         grow(&mut self.rows, TILE * (tiles.count() + MAX_LANES) * TILE);
         grow(&mut self.transformed, PLACES * tiles.place_len(geometry.in_channels));
