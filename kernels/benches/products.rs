@@ -122,7 +122,7 @@ fn convolutions(criterion: &mut Criterion) {
             bencher.iter(|| conv(&THREADS, &geometry, black_box(&x), &packed, bias, Start::Zero, relu, &mut y));
         });
         if Winograd::pays(&geometry) {
-            let tiles = Winograd::new(&packed, &geometry, &THREADS);
+            let tiles = Winograd::pack(&geometry, &weights, &THREADS);
             group.bench_function(format!("{name} by tiles"), |bencher| {
                 bencher.iter(|| {
                     conv_winograd(&THREADS, &geometry, black_box(&x), &tiles, bias, Start::Zero, relu, &mut y);

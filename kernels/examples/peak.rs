@@ -160,8 +160,7 @@ fn conv_tiles(geometry: &ConvGeometry) -> f64 {
     }
     let threads = Threads::single();
     let x = numbers(geometry.input_len());
-    let weights = PackedConv::pack(geometry, &numbers(geometry.weights_len()), &threads);
-    let weights = Winograd::new(&weights, geometry, &threads);
+    let weights = Winograd::pack(geometry, &numbers(geometry.weights_len()), &threads);
     let bias = numbers(geometry.out_channels());
     let mut y = vec![0.0; geometry.output_len()];
     gflops(multiply_adds(geometry), || {

@@ -18,9 +18,9 @@ use planish_ir::{
 };
 use planish_kernels::conv::{self as kernel, ConvGeometry, PackedConv, Winograd};
 use planish_kernels::elementwise::Unary;
-use planish_tensor::{DType, Element, Shape, Tensor};
+use planish_tensor::{DType, Element, Reservation, Shape, Tensor};
 use smallvec::SmallVec;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// `Conv`.
 #[derive(Clone, Debug)]
@@ -37,40 +37,116 @@ pub struct ConvForm {
     groups: usize,
 }
 
-/// Filters packed at load.
+/// Filters made ready at load.
 #[derive(Debug)]
 struct Weights {
-    packed: Packed<PackedConv>,
     shape: Shape,
+    filters: Filters,
+}
+
+/// Filters in the forms that kernels take.
+#[derive(Debug)]
+enum Filters {
+    /// For inputs of any size.
+    Packed(PackedFilters),
+    /// For inputs of a size that is known at load, for which tiles pay.
+    Tiles(TileFilters),
+}
+
+/// Filters in a form for inputs of any size, beside those that suit the sizes met better.
+#[derive(Debug)]
+struct PackedFilters {
+    packed: Packed<PackedConv>,
     /// The filters transformed for the first input for which that pays; `None` where the budget had no room for them.
     tiles: OnceLock<Option<Packed<Winograd>>>,
     /// The filters on the right of the product for the first input for which that pays; `None` as above.
     turned: OnceLock<Option<Packed<PackedConv>>>,
 }
 
+/// Filters that are transformed in the first run and gone then: what they become is four times as large.
+#[derive(Debug)]
+struct TileFilters {
+    /// The filters as they are, and what their transform will take.
+    plain: Mutex<Option<(Tensor, Reservation)>>,
+    tiles: OnceLock<Result<Packed<Winograd>, OpError>>,
+}
+
+/// What one input is convolved with.
+enum Form<'a> {
+    Packed(&'a PackedConv),
+    Tiles(&'a Winograd),
+}
+
 impl Weights {
+    /// The filters in the form that suits an input of this geometry.
+    fn form_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Result<Form<'_>, OpError> {
+        match &self.filters {
+            Filters::Packed(filters) => Ok(filters.form_for(cx, geometry)),
+            Filters::Tiles(filters) => Ok(Form::Tiles(filters.tiles(cx, geometry)?)),
+        }
+    }
+
+    /// Whether a convolution can begin with what the output holds.
+    fn accumulates(&self) -> bool {
+        match &self.filters {
+            Filters::Packed(filters) => filters.packed.accumulates(),
+            Filters::Tiles(_) => true,
+        }
+    }
+}
+
+impl PackedFilters {
+    fn new(packed: Packed<PackedConv>) -> PackedFilters {
+        PackedFilters { packed, tiles: OnceLock::new(), turned: OnceLock::new() }
+    }
+
+    fn form_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Form<'_> {
+        match self.tiles_for(cx, geometry) {
+            Some(tiles) => Form::Tiles(tiles),
+            None => Form::Packed(self.turned_for(cx, geometry).unwrap_or(&self.packed)),
+        }
+    }
+
     /// The transformed filters, where an input of this geometry is convolved faster with them.
     fn tiles_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Option<&Winograd> {
         if !self.packed.is_matrix() || !Winograd::pays(geometry) {
             return None;
         }
         let transform = || {
-            let size = Winograd::size_bytes(geometry);
-            Packed::new(&cx.memory, size, || Winograd::new(&self.packed, geometry, &cx.threads)).ok()
+            let charge = cx.memory.reserve(Winograd::size_bytes(geometry)?).ok()?;
+            Some(Packed::charged(Winograd::of_packed(&self.packed, geometry, &cx.threads)?, charge))
         };
         self.tiles.get_or_init(transform).as_deref()
     }
 
-    /// The filters in the form that suits an input of this geometry.
-    fn form_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> &PackedConv {
+    /// The filters on the right of the product, where an input of this geometry is convolved faster so.
+    fn turned_for(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Option<&PackedConv> {
         if !self.packed.is_matrix() || !PackedConv::turning_pays(geometry) {
-            return &self.packed;
+            return None;
         }
         let turn = || {
             let charge = cx.memory.reserve(PackedConv::turned_size_bytes(geometry)?).ok()?;
             Some(Packed::charged(self.packed.to_turned(geometry, &cx.threads)?, charge))
         };
-        self.turned.get_or_init(turn).as_deref().unwrap_or(&self.packed)
+        self.turned.get_or_init(turn).as_deref()
+    }
+}
+
+impl TileFilters {
+    /// `None` where the budget has no room for the transform.
+    fn new(cx: &EvalCx<'_>, filters: &Tensor, geometry: &ConvGeometry) -> Option<TileFilters> {
+        let charge = cx.memory.reserve(Winograd::size_bytes(geometry)?).ok()?;
+        Some(TileFilters { plain: Mutex::new(Some((filters.clone(), charge))), tiles: OnceLock::new() })
+    }
+
+    fn tiles(&self, cx: &EvalCx<'_>, geometry: &ConvGeometry) -> Result<&Winograd, OpError> {
+        let transform = || {
+            let plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (filters, charge) =
+                plain.ok_or_else(|| OpError::Internal("filters are transformed once".to_owned()))?;
+            Ok(Packed::charged(Winograd::pack(geometry, filters.as_slice()?, &cx.threads), charge))
+        };
+        self.tiles.get_or_init(transform).as_deref().map_err(Clone::clone)
     }
 }
 
@@ -240,10 +316,15 @@ impl ConvForm {
 }
 
 impl Conv {
-    /// The filters packed, where the kernel takes their rank and size, in the form for an input of size `sized` where that is
-    /// known.
-    fn pack(&self, cx: &EvalCx<'_>, w: &Tensor, sized: Option<&ConvGeometry>) -> Result<Option<Weights>, OpError> {
+    /// The filters made ready, where the kernel takes their rank and size, in the form for an input of size `sized` where
+    /// that is known.
+    fn ready(&self, cx: &EvalCx<'_>, w: &Tensor, sized: Option<&ConvGeometry>) -> Result<Option<Weights>, OpError> {
         let Some(geometry) = self.form.filter_geometry(w.shape()) else { return Ok(None) };
+        let shape = w.shape().clone();
+        let tiles = sized.filter(|sized| Winograd::pays(sized)).and_then(|sized| TileFilters::new(cx, w, sized));
+        if let Some(tiles) = tiles {
+            return Ok(Some(Weights { shape, filters: Filters::Tiles(tiles) }));
+        }
         let values = w.as_slice::<f32>()?;
         let packed = match sized.filter(|sized| PackedConv::turning_pays(sized) && !Winograd::pays(sized)) {
             Some(sized) => Packed::new(&cx.memory, PackedConv::turned_size_bytes(sized), || {
@@ -253,14 +334,14 @@ impl Conv {
                 PackedConv::pack(&geometry, values, &cx.threads)
             }),
         };
-        Ok(Some(Weights { packed: packed?, shape: w.shape().clone(), tiles: OnceLock::new(), turned: OnceLock::new() }))
+        Ok(Some(Weights { shape, filters: Filters::Packed(PackedFilters::new(packed?)) }))
     }
 
     /// The same with the filters packed, where they are constant and the kernel takes them.
     pub fn packed(&self, cx: &EvalCx<'_>, x: &Facts<'_>) -> Result<Option<Conv>, OpError> {
         let Some(w) = x.constant(1).filter(|w| w.dtype() != DType::F64) else { return Ok(None) };
         let sized = x.shape(0).and_then(|dims| self.form.geometry_of(dims, w.shape()));
-        let weights = self.pack(cx, &to_f32(cx, w)?, sized.as_ref())?;
+        let weights = self.ready(cx, &to_f32(cx, w)?, sized.as_ref())?;
         Ok(weights.map(|weights| Conv { form: self.form.clone(), weights: Some(Arc::new(weights)) }))
     }
 
@@ -278,7 +359,7 @@ impl Conv {
         let absent = || OpError::invalid("input 1 is absent");
         let packed = match (&self.weights, w) {
             (Some(weights), _) => Some(weights.clone()),
-            (None, w) => self.pack(cx, w.ok_or_else(absent)?, None)?.map(Arc::new),
+            (None, w) => self.ready(cx, w.ok_or_else(absent)?, None)?.map(Arc::new),
         };
         let filters = match (&packed, w) {
             (Some(weights), _) => &weights.shape,
@@ -289,7 +370,7 @@ impl Conv {
         match (&packed, resolved.geometry(x.shape())) {
             (Some(weights), Some(geometry)) => {
                 let (mut y, accumulates) = match residual {
-                    Some(residual) if weights.packed.accumulates() && *residual.shape() == resolved.shape => {
+                    Some(residual) if weights.accumulates() && *residual.shape() == resolved.shape => {
                         (owned(cx, residual)?, true)
                     }
                     None => (cx.uninit::<f32>(resolved.shape)?, false),
@@ -299,15 +380,16 @@ impl Conv {
                     }
                 };
                 let start = if accumulates { kernel::Start::Output } else { kernel::Start::Zero };
-                match self.weights.as_ref().and_then(|own| own.tiles_for(cx, &geometry)) {
-                    Some(tiles) => {
+                let form = match (&self.weights, &weights.filters) {
+                    // What is packed for one product is not worth another form.
+                    (None, Filters::Packed(filters)) => Form::Packed(&filters.packed),
+                    _ => weights.form_for(cx, &geometry)?,
+                };
+                match form {
+                    Form::Tiles(tiles) => {
                         kernel::conv_winograd(&cx.threads, &geometry, values, tiles, bias, start, activation, &mut y);
                     }
-                    None => {
-                        let packed = match &self.weights {
-                            Some(own) => own.form_for(cx, &geometry),
-                            None => &weights.packed,
-                        };
+                    Form::Packed(packed) => {
                         kernel::conv(&cx.threads, &geometry, values, packed, bias, start, activation, &mut y);
                     }
                 }
@@ -403,6 +485,7 @@ mod tests {
     use super::*;
     use crate::testing::{eval, tensor};
     use planish_ir::{Attributes, Interpreter};
+    use planish_tensor::Memory;
 
     #[test]
     fn packed_filters_convolve_by_tiles_where_that_pays() {
@@ -414,13 +497,31 @@ mod tests {
         let attributes = || Attributes::new().with("pads", vec![1i64; 4]);
         let expected = eval("Conv", attributes(), &[x.clone(), w.clone(), b.clone()]).unwrap();
         let node = NodeView::new(&Conv::SCHEMA, &attributes(), 3, 1).and_then(|node| Conv::parse(&node)).unwrap();
-        let cx = EvalCx::unlimited(&Interpreter);
-        let facts = [Fact::unknown(), Fact::constant(w)];
-        let conv = node.packed(&cx, &Facts::new(&[Some(&facts[0]), Some(&facts[1])], 1)).unwrap().unwrap();
-        let y = conv.convolve(&cx, &x, None, Some(&b), None, None).unwrap();
-        assert!(conv.weights.unwrap().tiles.get().is_some_and(Option::is_some));
-        for (y, expected) in y.as_slice::<f32>().unwrap().iter().zip(expected.as_slice::<f32>().unwrap()) {
-            assert!((y - expected).abs() <= 1e-4 * 10.0, "{y} is not {expected}");
+        let sized = Fact::shaped(Some(DType::F32), vec![Dim::unknown(), 16.into(), 18.into(), 14.into()]);
+        let tight = Memory::with_limit(PackedConv::size_bytes(&node.form.filter_geometry(w.shape()).unwrap()).unwrap());
+        for (fact, memory, has_tiles) in [
+            (Fact::unknown(), Memory::unlimited(), true),
+            (sized.clone(), Memory::unlimited(), true),
+            (sized, tight, false),
+        ] {
+            let is_sized = fact.rank().is_some();
+            let mut cx = EvalCx::unlimited(&Interpreter);
+            cx.memory = memory;
+            let weights = Fact::constant(w.clone());
+            let conv = node.packed(&cx, &Facts::new(&[Some(&fact), Some(&weights)], 1)).unwrap().unwrap();
+            cx.memory = Memory::unlimited();
+            for _ in 0..2 {
+                let y = conv.convolve(&cx, &x, None, Some(&b), None, None).unwrap();
+                for (y, expected) in y.as_slice::<f32>().unwrap().iter().zip(expected.as_slice::<f32>().unwrap()) {
+                    assert!((y - expected).abs() <= 1e-4 * 10.0, "{y} is not {expected}");
+                }
+            }
+            match &conv.weights.unwrap().filters {
+                Filters::Packed(filters) => assert!(!(is_sized && has_tiles) && filters.tiles.get().is_some()),
+                Filters::Tiles(filters) => {
+                    assert!(has_tiles && filters.plain.lock().unwrap().is_none(), "the filters are gone");
+                }
+            }
         }
     }
 

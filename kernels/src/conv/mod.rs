@@ -107,14 +107,18 @@ impl PackedConv {
     /// # Panics
     /// If these were packed for other channels or another kernel.
     pub fn to_turned(&self, geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
+        Some(Self::pack_turned(geometry, &self.unpacked(geometry)?, threads))
+    }
+
+    /// The weights as they were before they were packed as [matrices](Self::is_matrix).
+    fn unpacked(&self, geometry: &ConvGeometry) -> Option<Vec<f32>> {
         assert_eq!(self.packed_for(), Self::needed_for(geometry), "the weights' channels and kernel");
         let Form::Product(groups) = &self.form else { return None };
         let row = |row: usize| {
             let group = &groups[row / geometry.group_out()];
             (0..group.depth()).map(move |k| group.at(row % geometry.group_out(), k))
         };
-        let weights: Vec<f32> = (0..self.out_channels).flat_map(row).collect();
-        Some(Self::pack_turned(geometry, &weights, threads))
+        Some((0..self.out_channels).flat_map(row).collect())
     }
 
     /// Output channels, input channels of a group and taps.

@@ -10,9 +10,9 @@
 use std::cell::Cell;
 
 use super::geometry::ConvGeometry;
-use super::{Form, PackedConv, Start, grow};
+use super::{PackedConv, Start, grow};
 use crate::elementwise::Unary;
-use crate::gemm::{Epilogue, Left, MatRef, NR, PackedA, Product, Right, activate, bounds};
+use crate::gemm::{Epilogue, Left, MR, NR, PackedA, Product, Right, activate, bounds};
 use crate::simd::{Kernel, MAX_LANES, Simd, dispatch_on};
 use crate::{Isa, Threads};
 
@@ -73,49 +73,60 @@ impl Winograd {
         PackedA::size_bytes(geometry.out_channels, geometry.in_channels)?.checked_mul(PLACES)
     }
 
-    /// Transforms the filters of `weights`, packed for such a geometry.
+    /// Transforms `weights`: output channels × input channels × 3 × 3.
+    ///
+    /// # Panics
+    /// If `weights` is not as long as `geometry` says, or a convolution of it cannot be computed by tiles.
+    pub fn pack(geometry: &ConvGeometry, weights: &[f32], threads: &Threads) -> Self {
+        assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
+        assert!(Self::fits(geometry), "a convolution that can be computed by tiles");
+        let (out_channels, in_channels) = (geometry.out_channels, geometry.in_channels);
+        let mut places: Vec<PackedA> = (0..PLACES).map(|_| PackedA::zeroed(out_channels, in_channels)).collect();
+        let mut panels: Vec<Vec<&mut [f32]>> = Vec::new();
+        panels.resize_with(out_channels.div_ceil(MR), || Vec::with_capacity(PLACES));
+        for place in &mut places {
+            panels.iter_mut().zip(place.panels_mut()).for_each(|(panel, of_place)| panel.push(of_place));
+        }
+        let filters = weights.chunks((MR * in_channels * 9).max(1));
+        threads.for_each_item(filters.zip(panels), |(filters, panel)| {
+            transform_panel(filters, in_channels, panel);
+        });
+        Self { places, out_channels, in_channels }
+    }
+
+    /// The same filters as [`pack`](Self::pack) transforms, where they were packed as [matrices](PackedConv::is_matrix).
     ///
     /// # Panics
     /// If they were packed for other channels or another kernel.
-    pub fn new(weights: &PackedConv, geometry: &ConvGeometry, threads: &Threads) -> Self {
-        assert_eq!(weights.packed_for(), PackedConv::needed_for(geometry), "the weights' channels and kernel");
-        assert!(Self::fits(geometry), "a convolution that can be computed by tiles");
-        let Form::Product(groups) = &weights.form else { panic!("filters that are no matrix") };
-        let (out_channels, in_channels) = (geometry.out_channels, geometry.in_channels);
-        let each = out_channels * in_channels;
-        let mut transformed = vec![0.0; PLACES * each];
-        for out_channel in 0..out_channels {
-            for first in (0..in_channels).step_by(LANES) {
-                let lanes = LANES.min(in_channels - first);
-                let mut filters = [[0.0; LANES]; 9];
-                for (tap, filters) in filters.iter_mut().enumerate() {
-                    for (lane, value) in filters[..lanes].iter_mut().enumerate() {
-                        *value = f64::from(groups[0].at(out_channel, (first + lane) * 9 + tap));
-                    }
-                }
-                for (place, values) in transform_filters(&filters).iter().enumerate() {
-                    let to = &mut transformed[place * each + out_channel * in_channels + first..][..lanes];
-                    to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32);
-                }
-            }
-        }
-        let matrix = |place: &[f32]| PackedA::pack(MatRef::row_major(place, out_channels, in_channels), threads);
-        Self { places: transformed.chunks_exact(each).map(matrix).collect(), out_channels, in_channels }
+    pub fn of_packed(weights: &PackedConv, geometry: &ConvGeometry, threads: &Threads) -> Option<Self> {
+        Some(Self::pack(geometry, &weights.unpacked(geometry)?, threads))
     }
 }
 
-/// Filters that are transformed together.
-const LANES: usize = 8;
+/// Transforms the filters of up to [`MR`] output channels into a panel for each place.
+fn transform_panel(filters: &[f32], in_channels: usize, mut panel: Vec<&mut [f32]>) {
+    for channel in 0..in_channels {
+        let mut taps = [[0.0; MR]; 9];
+        for (lane, filter) in filters.chunks_exact(in_channels * 9).enumerate() {
+            let filter = &filter[channel * 9..][..9];
+            taps.iter_mut().zip(filter).for_each(|(tap, &value)| tap[lane] = f64::from(value));
+        }
+        for (place, values) in panel.iter_mut().zip(transform_filters(&taps)) {
+            let to = &mut place[channel * MR..][..MR];
+            to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+        }
+    }
+}
 
 /// G·g·Gᵀ of each filter.
-fn transform_filters(filters: &[[f64; LANES]; 9]) -> [[f64; LANES]; PLACES] {
+fn transform_filters(filters: &[[f64; MR]; 9]) -> [[f64; MR]; PLACES] {
     let columns: [_; 3] = std::array::from_fn(|x| transform_taps([filters[x], filters[3 + x], filters[6 + x]]));
     let rows: [_; PATCH] = std::array::from_fn(|y| transform_taps([columns[0][y], columns[1][y], columns[2][y]]));
     std::array::from_fn(|place| rows[place / PATCH][place % PATCH])
 }
 
 /// G·g.
-fn transform_taps(g: [[f64; LANES]; 3]) -> [[f64; LANES]; PATCH] {
+fn transform_taps(g: [[f64; MR]; 3]) -> [[f64; MR]; PATCH] {
     const SIXTH: f64 = 1.0 / 6.0;
     let of = |term: &dyn Fn(f64, f64, f64) -> f64| std::array::from_fn(|i| term(g[0][i], g[1][i], g[2][i]));
     [
@@ -540,7 +551,7 @@ mod tests {
             activate(Isa::Scalar, activation, &mut expected);
             let packed = PackedConv::pack(geometry, &w, &threads);
             prop_assume!(packed.accumulates());
-            let weights = Winograd::new(&packed, geometry, &threads);
+            let weights = Winograd::of_packed(&packed, geometry, &threads).unwrap();
             for isa in Isa::available() {
                 let mut got = residual.clone();
                 let start = if adds { Start::Output } else { Start::Zero };
@@ -558,7 +569,7 @@ mod tests {
         let (x, w) = (numbers(geometry.input_len(), 1), numbers(geometry.weights_len(), 2));
         let run = |threads: usize| {
             let threads = Threads::new(threads).unwrap();
-            let weights = Winograd::new(&PackedConv::pack(geometry, &w, &threads), geometry, &threads);
+            let weights = Winograd::pack(geometry, &w, &threads);
             let mut y = vec![0.0; geometry.output_len()];
             conv_winograd(&threads, geometry, &x, &weights, None, Start::Zero, None, &mut y);
             y

@@ -186,18 +186,28 @@ pub struct PackedB {
 }
 
 impl PackedA {
+    /// Zeros, whose [panels](Self::panels_mut) are to be written.
+    pub(crate) fn zeroed(rows: usize, depth: usize) -> Self {
+        Self { panels: AlignedBuffer::zeroed(rows.next_multiple_of(MR) * depth), rows, depth }
+    }
+
     /// Packs a matrix, panels shared out over `threads`.
     pub fn pack(a: MatRef<'_>, threads: &Threads) -> Self {
         let (rows, depth) = (a.rows, a.columns);
-        let mut panels = AlignedBuffer::zeroed(rows.next_multiple_of(MR) * depth);
+        let mut packed = Self::zeroed(rows, depth);
         if depth > 0 {
-            threads.for_each_chunk_mut(&mut panels, PANELS_A_TASK * MR * depth, |task, out| {
+            threads.for_each_chunk_mut(&mut packed.panels, PANELS_A_TASK * MR * depth, |task, out| {
                 let start = task * PANELS_A_TASK * MR;
                 let end = rows.min(start + PANELS_A_TASK * MR);
                 pack_rows(&a, start.min(end)..end, 0..depth, out);
             });
         }
-        Self { panels, rows, depth }
+        packed
+    }
+
+    /// The panels, each [`MR`] · `depth` long, row `k` of a panel at `k` · [`MR`].
+    pub(crate) fn panels_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.panels.chunks_exact_mut((MR * self.depth).max(1)).take(self.rows.div_ceil(MR))
     }
 
     /// The memory that packing `rows` × `depth` takes.
