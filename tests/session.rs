@@ -42,6 +42,25 @@ fn weights_that_the_graph_transposes_are_packed_as_they_lie() {
 }
 
 #[test]
+fn weights_that_come_as_integers_are_scaled_in_place() {
+    let codes = (0..ROWS * COLUMNS).map(|i| (i % 100).to_string()).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "g (int64[N] ids) => (float[N, {COLUMNS}] y) <int8[{ROWS}, {COLUMNS}] codes = {{{codes}}}, float scale = {{0.5}}> \
+         {{ wide = Cast <to: int = 1> (codes) table = Mul (wide, scale) y = Gather (table, ids) }}"
+    );
+    let mut graph = Graph::from_text(&text, &StandardRegistry).unwrap();
+    graph.infer().unwrap();
+    let options = SessionOptions { optimize: false, threads: 1, ..SessionOptions::default() };
+    let session = Model { graph, ..Model::default() }.into_session(&options).unwrap();
+    let table = ROWS * COLUMNS * size_of::<f32>();
+    let peak = session.memory().peak_bytes();
+    assert!((table..table * 3 / 2).contains(&peak), "{peak} bytes for a table of {table}");
+    let y = session.run([("ids", Tensor::vector(&[0i64]).into())], &RunOptions::default()).unwrap();
+    let expected: Vec<f32> = (0..COLUMNS).map(|i| i as f32 * 0.5).collect();
+    assert_eq!(y[0].as_tensor().unwrap().as_slice::<f32>().unwrap(), expected);
+}
+
+#[test]
 fn a_transpose_that_others_read_too_is_made() {
     let model = tied("u = MatMul (x, w) v = ReduceMax (w) y = Add (u, v)");
     let session = model.into_session(&SessionOptions { threads: 1, ..SessionOptions::default() }).unwrap();

@@ -268,6 +268,8 @@ impl Plan {
                     drop_reader(&mut self.constants, &mut readers, read.slot);
                 }
             }
+            // Constants that were computed leave their memory to the pool, and packed ones take none from there.
+            cx.memory.trim();
         }
         Ok(())
     }
@@ -319,7 +321,6 @@ impl Plan {
         for mut step in steps {
             let reads = step.reads.iter_mut().flatten();
             reads.for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
-            let of_step = || step.reads.iter().map(|read| Some(constants.get(&(*read)?.slot)?.clone()));
             let is_constant = step.reads.iter().flatten().all(|read| constants.contains_key(&read.slot));
             let &[Some(slot)] = step.writes.as_slice() else {
                 self.steps.push(step);
@@ -330,7 +331,14 @@ impl Plan {
                 continue;
             }
             let fail = |source| SessionError::Prepare { node: step.node.clone(), source };
-            let inputs = Inputs::new(of_step().map(|tensor| tensor.map(Value::Tensor)).collect::<Vec<_>>());
+            // What nobody else reads is the operator's own, to write the result over.
+            let mut take = |slot: usize| match readers.get(&slot) {
+                Some(1) => constants.remove(&slot),
+                _ => constants.get(&slot).cloned(),
+            };
+            let inputs: Vec<Option<Value>> =
+                step.reads.iter().map(|read| take((*read)?.slot).map(Value::Tensor)).collect();
+            let inputs = Inputs::new(inputs);
             let made = step.op.eval(cx, inputs).map_err(fail)?.into_values().into_iter().next().flatten();
             let Some(Value::Tensor(made)) = made else {
                 return Err(fail(OpError::Internal("what is made of a tensor is a tensor".to_owned())));
@@ -339,6 +347,8 @@ impl Plan {
             for read in step.reads.iter().flatten() {
                 drop_reader(constants, readers, read.slot);
             }
+            // The next weights are rarely of these sizes.
+            cx.memory.trim();
         }
         self.outputs.iter_mut().for_each(|read| read.is_last &= !constants.contains_key(&read.slot));
         Ok(())
