@@ -414,8 +414,9 @@ unsafe fn tiles(
 ) {
     let width = (NEAR_LEN / depth.max(1) / kernel.columns * kernel.columns).max(kernel.columns);
     for near in steps(columns.clone(), width) {
-        for (row_panel, row) in rows.clone().step_by(MR).enumerate() {
-            let tile_rows = MR.min(rows.end - row);
+        for row in rows.clone().step_by(kernel.rows) {
+            let row_panel = (row - rows.start) / MR;
+            let tile_rows = kernel.rows.min(rows.end - row);
             for column in near.clone().step_by(kernel.columns) {
                 let column_panel = (column - columns.start) / NR;
                 let tile_columns = kernel.columns.min(near.end - column);
@@ -427,6 +428,7 @@ unsafe fn tiles(
                     columns: tile_columns,
                     depth,
                     a: left.start.wrapping_add(row_panel * left.panel_stride),
+                    a_panel_stride: left.panel_stride,
                     a_row_stride: left.row_stride,
                     a_depth_stride: left.depth_stride,
                     b,

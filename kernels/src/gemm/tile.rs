@@ -9,10 +9,10 @@ pub(crate) const MR: usize = 6;
 /// The width that panels of B are padded to.
 pub(crate) const NR: usize = 16;
 
-/// `c = clamp(alpha · (a · b) + beta · c + bias)` for a tile of at most [`MR`] rows and as many columns as its kernel takes.
+/// `c = clamp(alpha · (a · b) + beta · c + bias)` for a tile of at most as many rows and columns as its kernel takes.
 ///
 /// Whoever makes one promises, for every `row < rows`, `column < columns` and `k < depth`, that
-/// `a[row · a_row_stride + k · a_depth_stride]` and
+/// `a[row / MR · a_panel_stride + row % MR · a_row_stride + k · a_depth_stride]` and
 /// `b[column / NR · b_panel_stride + b_rows(k) + column % NR]` may be read, that
 /// `c[row · c_row_stride + column]` may be written and nobody else touches it, and that a per-row or per-column bias is
 /// `rows` or `columns` long. All [`NR`] columns of a panel of `b` are readable when `b_is_padded`.
@@ -21,6 +21,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) columns: usize,
     pub(crate) depth: usize,
     pub(crate) a: *const f32,
+    pub(crate) a_panel_stride: usize,
     pub(crate) a_row_stride: usize,
     pub(crate) a_depth_stride: usize,
     pub(crate) b: *const f32,
@@ -32,6 +33,23 @@ pub(crate) struct Tile<'a> {
     pub(crate) c: *mut f32,
     pub(crate) c_row_stride: usize,
     pub(crate) store: Store<'a>,
+}
+
+impl<'a> Tile<'a> {
+    /// The parts of this tile that are made of one panel of A each.
+    pub(crate) fn panels(&self) -> impl Iterator<Item = Tile<'a>> {
+        (0..self.rows).step_by(MR).map(|first| {
+            let rows = MR.min(self.rows - first);
+            let bias = self.store.bias.block(first, rows, 0, self.columns);
+            Tile {
+                rows,
+                a: self.a.wrapping_add(first / MR * self.a_panel_stride),
+                c: self.c.wrapping_add(first * self.c_row_stride),
+                store: Store { bias, ..self.store },
+                ..*self
+            }
+        })
+    }
 }
 
 /// Where the rows of B begin.
@@ -57,6 +75,8 @@ pub(crate) struct Store<'a> {
 /// A tile's body for one instruction set.
 #[derive(Clone, Copy)]
 pub(crate) struct TileKernel {
+    /// The most rows of a tile, a multiple of [`MR`].
+    pub(crate) rows: usize,
     /// The most columns of a tile, a multiple of [`NR`].
     pub(crate) columns: usize,
     /// Computes a tile. To call it is sound when the tile keeps its promise and the CPU has the instructions.
@@ -68,9 +88,12 @@ pub(crate) fn kernel(isa: Isa) -> TileKernel {
     debug_assert!(isa.is_available());
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => TileKernel { columns: NR, run: super::tile_avx2::tile },
+        Isa::Avx2 => TileKernel { rows: MR, columns: NR, run: super::tile_avx2::tile },
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => TileKernel { columns: super::tile_avx512::COLUMNS, run: super::tile_avx512::tile },
-        _ => TileKernel { columns: NR, run: super::tile_portable::tile },
+        Isa::Avx512 => {
+            use super::tile_avx512::{COLUMNS, ROWS, tile};
+            TileKernel { rows: ROWS, columns: COLUMNS, run: tile }
+        }
+        _ => TileKernel { rows: MR, columns: NR, run: super::tile_portable::tile },
     }
 }

@@ -1,4 +1,4 @@
-//! The tile with AVX-512: up to 6 × 32 sums in twelve registers, over two of B's panels at once.
+//! The tile with AVX-512: up to 12 × 32 sums in 24 registers, over two panels of A and two of B at once.
 //!
 //! `cargo run --release -p planish-kernels --example peak` sets its speed beside the peak of the core.
 
@@ -7,10 +7,16 @@ use std::arch::x86_64::*;
 use super::epilogue::Bias;
 use super::tile::{BRows, MR, NR, Tile};
 
+/// Rows of a tile: two panels.
+pub(super) const ROWS: usize = 2 * MR;
+
 /// Columns of a tile: one vector of each of two panels.
 pub(super) const COLUMNS: usize = 2 * NR;
 
 const _: () = assert!(MR == 6 && NR == 16);
+
+/// The sums of one panel of A.
+type Sums<const VECTORS: usize> = [[__m512; VECTORS]; MR];
 
 /// Computes one tile.
 ///
@@ -36,105 +42,81 @@ pub(super) unsafe fn tile(tile: &Tile<'_>) {
 #[target_feature(enable = "avx512f")]
 unsafe fn tile_of_width<const VECTORS: usize>(tile: &Tile<'_>) {
     let is_packed = tile.a_row_stride == 1 && tile.a_depth_stride == MR;
-    let is_whole = tile.b_is_padded || tile.columns == VECTORS * NR;
+    let is_whole = is_packed && (tile.b_is_padded || tile.columns == VECTORS * NR);
+    // SAFETY: the caller's promise is passed on; a panel of a tile is a tile.
+    unsafe {
+        if is_whole && tile.rows == ROWS {
+            return whole_tile::<2, VECTORS>(tile);
+        }
+        for panel in tile.panels() {
+            if is_whole && panel.rows == MR {
+                whole_tile::<1, VECTORS>(&panel);
+            } else {
+                tile_of_height::<VECTORS>(&panel);
+            }
+        }
+    }
+}
+
+/// A tile of `PANELS` whole panels of A, packed, and whole vectors of B.
+///
+/// # Safety
+/// As [`tile`], with [`MR`] rows for each panel, A's strides 1 and [`MR`], and [`NR`] readable columns in each panel of B.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn whole_tile<const PANELS: usize, const VECTORS: usize>(tile: &Tile<'_>) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match tile.b_rows {
-            BRows::Apart(stride) if tile.rows == MR && is_packed && is_whole => {
-                if tile.b_next == tile.b {
-                    packed_body::<VECTORS, false>(tile, stride);
-                } else {
-                    packed_body::<VECTORS, true>(tile, stride);
-                }
-            }
-            BRows::Apart(stride) => tile_of_height::<VECTORS>(
-                tile,
-                #[inline(always)]
-                |k| {
-                    prefetch_panels::<VECTORS>(tile.b_next.wrapping_add(k * stride), tile.b_panel_stride);
-                    tile.b.wrapping_add(k * stride)
-                },
-            ),
-            BRows::At(places) => {
-                let places = &places[..tile.depth];
-                if tile.rows == MR && is_packed && is_whole {
-                    placed_body::<VECTORS>(tile, places);
-                } else {
-                    tile_of_height::<VECTORS>(
-                        tile,
-                        #[inline(always)]
-                        |k| tile.b.wrapping_add(places[k]),
-                    );
-                }
-            }
+            BRows::Apart(stride) if tile.b_next == tile.b => packed_body::<PANELS, VECTORS, false>(tile, stride),
+            BRows::Apart(stride) => packed_body::<PANELS, VECTORS, true>(tile, stride),
+            BRows::At(places) => placed_body::<PANELS, VECTORS>(tile, &places[..tile.depth]),
         }
     }
 }
 
-/// A tile of its own number of rows.
+/// [`whole_tile`] over rows of B that are `stride` apart.
 ///
 /// # Safety
-/// As [`tile`]; row `k` of B begins at `b_row(k)`.
-#[inline]
+/// As [`whole_tile`].
 #[target_feature(enable = "avx512f")]
-unsafe fn tile_of_height<const VECTORS: usize>(tile: &Tile<'_>, b_row: impl Fn(usize) -> *const f32) {
-    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
-    unsafe {
-        match tile.rows {
-            1 => body::<1, 4, VECTORS>(tile, b_row),
-            2 => body::<2, 2, VECTORS>(tile, b_row),
-            3 => body::<3, 2, VECTORS>(tile, b_row),
-            4 => body::<4, 1, VECTORS>(tile, b_row),
-            5 => body::<5, 1, VECTORS>(tile, b_row),
-            _ => body::<6, 1, VECTORS>(tile, b_row),
-        }
-    }
-}
-
-/// The full-height tile over a packed panel of A, whose strides are constants, and whole vectors of B `stride` apart.
-///
-/// # Safety
-/// As [`tile`], with six rows, A's strides 1 and [`MR`], and [`NR`] readable columns in each panel of B.
-#[target_feature(enable = "avx512f")]
-unsafe fn packed_body<const VECTORS: usize, const AHEAD: bool>(tile: &Tile<'_>, stride: usize) {
-    let mut sums = [[_mm512_setzero_ps(); VECTORS]; MR];
+unsafe fn packed_body<const PANELS: usize, const VECTORS: usize, const AHEAD: bool>(tile: &Tile<'_>, stride: usize) {
+    let mut sums = [[[_mm512_setzero_ps(); VECTORS]; MR]; PANELS];
     let (mut a, mut b, mut next) = (tile.a, tile.b, tile.b_next);
     for _ in 0..tile.depth {
+        if AHEAD {
+            prefetch_panels::<VECTORS>(next, tile.b_panel_stride);
+            next = next.wrapping_add(stride);
+        }
         // SAFETY: `a` and `b` point at row `k < depth` of their panels, which the caller promises to be `MR` and `NR` wide.
         unsafe {
-            prefetch(a);
-            if AHEAD {
-                prefetch_panels::<VECTORS>(next, tile.b_panel_stride);
-                next = next.wrapping_add(stride);
-            }
-            add_products(a, b, tile.b_panel_stride, &mut sums);
+            add_products(a, tile.a_panel_stride, b, tile.b_panel_stride, &mut sums);
             a = a.add(MR);
             b = b.add(stride);
         }
     }
     // SAFETY: the caller's promise is passed on.
-    unsafe { store(tile, &copied(&sums)) }
+    unsafe { store_panels::<PANELS, VECTORS>(tile, &sums.each_ref().map(copied)) }
 }
 
-/// [`packed_body`] with rows of B at places of their own.
+/// [`whole_tile`] over rows of B at places of their own.
 ///
 /// # Safety
-/// As [`packed_body`].
+/// As [`whole_tile`].
 #[target_feature(enable = "avx512f")]
-unsafe fn placed_body<const VECTORS: usize>(tile: &Tile<'_>, places: &[usize]) {
-    let mut sums = [[_mm512_setzero_ps(); VECTORS]; MR];
+unsafe fn placed_body<const PANELS: usize, const VECTORS: usize>(tile: &Tile<'_>, places: &[usize]) {
+    let mut sums = [[[_mm512_setzero_ps(); VECTORS]; MR]; PANELS];
     let mut a = tile.a;
     for &place in places {
         // SAFETY: `a` points at row `k < depth` of its panel, which is `MR` wide; the caller promises `NR` columns of each panel
         // of B at every place.
         unsafe {
-            prefetch(a);
-            add_products(a, tile.b.add(place), tile.b_panel_stride, &mut sums);
+            add_products(a, tile.a_panel_stride, tile.b.add(place), tile.b_panel_stride, &mut sums);
             a = a.add(MR);
         }
     }
     // SAFETY: the caller's promise is passed on.
-    unsafe { store(tile, &copied(&sums)) }
+    unsafe { store_panels::<PANELS, VECTORS>(tile, &sums.each_ref().map(copied)) }
 }
 
 /// Asks for A's panel some depths ahead: weights come from far when there are few columns to multiply them with.
@@ -157,23 +139,78 @@ fn prefetch_panels<const VECTORS: usize>(row: *const f32, panel_stride: usize) {
 /// Adds the products of one depth to the sums.
 ///
 /// # Safety
-/// [`MR`] elements may be read at `a`, and [`NR`] at `b` and at every `panel_stride` beyond.
+/// [`MR`] elements may be read at `a`, [`NR`] at `b`, and as many at every panel stride beyond.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn add_products<const VECTORS: usize>(
+unsafe fn add_products<const PANELS: usize, const VECTORS: usize>(
     a: *const f32,
+    a_panel_stride: usize,
     b: *const f32,
-    panel_stride: usize,
-    sums: &mut [[__m512; VECTORS]; MR],
+    b_panel_stride: usize,
+    sums: &mut [Sums<VECTORS>; PANELS],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let b_row: [__m512; VECTORS] = std::array::from_fn(|i| _mm512_loadu_ps(b.add(i * panel_stride)));
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let a = _mm512_set1_ps(*a.add(row));
-            for (sum, b) in sums.iter_mut().zip(b_row) {
-                *sum = _mm512_fmadd_ps(a, b, *sum);
+        let b_row: [__m512; VECTORS] = std::array::from_fn(|i| _mm512_loadu_ps(b.add(i * b_panel_stride)));
+        for (panel, sums) in sums.iter_mut().enumerate() {
+            let a = a.add(panel * a_panel_stride);
+            prefetch(a);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = _mm512_set1_ps(*a.add(row));
+                for (sum, b) in sums.iter_mut().zip(b_row) {
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
             }
+        }
+    }
+}
+
+/// A tile of its own number of rows.
+///
+/// # Safety
+/// As [`tile`], with at most [`MR`] rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn tile_of_height<const VECTORS: usize>(tile: &Tile<'_>) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match tile.b_rows {
+            BRows::Apart(stride) => tile_over::<VECTORS>(
+                tile,
+                #[inline(always)]
+                |k| {
+                    prefetch_panels::<VECTORS>(tile.b_next.wrapping_add(k * stride), tile.b_panel_stride);
+                    tile.b.wrapping_add(k * stride)
+                },
+            ),
+            BRows::At(places) => {
+                let places = &places[..tile.depth];
+                tile_over::<VECTORS>(
+                    tile,
+                    #[inline(always)]
+                    |k| tile.b.wrapping_add(places[k]),
+                );
+            }
+        }
+    }
+}
+
+/// [`tile_of_height`] over rows of B that begin at `b_row(k)`.
+///
+/// # Safety
+/// As [`tile_of_height`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn tile_over<const VECTORS: usize>(tile: &Tile<'_>, b_row: impl Fn(usize) -> *const f32) {
+    // SAFETY: the caller's promise is passed on, with the tile's own number of rows.
+    unsafe {
+        match tile.rows {
+            1 => body::<1, 4, VECTORS>(tile, b_row),
+            2 => body::<2, 2, VECTORS>(tile, b_row),
+            3 => body::<3, 2, VECTORS>(tile, b_row),
+            4 => body::<4, 1, VECTORS>(tile, b_row),
+            5 => body::<5, 1, VECTORS>(tile, b_row),
+            _ => body::<6, 1, VECTORS>(tile, b_row),
         }
     }
 }
@@ -234,6 +271,19 @@ fn masks<const VECTORS: usize>(columns: usize) -> [__mmask16; VECTORS] {
         let lanes = columns.saturating_sub(NR * i).min(NR);
         ((1u32 << lanes) - 1) as __mmask16
     })
+}
+
+/// Finishes the sums of each panel of A.
+///
+/// # Safety
+/// As [`tile`], with at most [`MR`] rows for each of `PANELS` and `VECTORS` vectors of columns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn store_panels<const PANELS: usize, const VECTORS: usize>(tile: &Tile<'_>, sums: &[Sums<VECTORS>; PANELS]) {
+    for (part, sums) in tile.panels().zip(sums) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { store(&part, sums) }
+    }
 }
 
 /// The same sums elsewhere: sums whose own address is handed to a function would live in memory during the loop before it.
