@@ -138,7 +138,7 @@ fn convolutions_of_codes(criterion: &mut Criterion) {
         let geometry = geometry(layer);
         let (x, mut y) = (codes(geometry.input_len()), vec![0; geometry.output_len()]);
         let weights: Vec<i8> = codes(geometry.weights_len()).iter().map(|x| x.cast_signed()).collect();
-        let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(0), &THREADS);
+        let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(0));
         group.throughput(operations(geometry.weights_len() * geometry.output_plane()));
         group.bench_function(name, |bencher| {
             bencher.iter(|| conv_int8(&THREADS, &geometry, Image::U8(black_box(&x), 128), &packed, &mut y));

@@ -173,7 +173,7 @@ fn conv_u8(geometry: &ConvGeometry) -> f64 {
     let threads = Threads::single();
     let x = codes(geometry.input_len());
     let weights: Vec<i8> = codes(geometry.weights_len()).iter().map(|x| x.cast_signed()).collect();
-    let packed = PackedConv8::pack(geometry, &weights, ZeroPoints::All(0), &threads);
+    let packed = PackedConv8::pack(geometry, &weights, ZeroPoints::All(0));
     let mut y = vec![0; geometry.output_len()];
     gflops(multiply_adds(geometry), || {
         conv_int8(&threads, geometry, Image::U8(&x, 128), &packed, black_box(&mut y));

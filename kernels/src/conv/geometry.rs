@@ -204,9 +204,10 @@ impl ConvGeometry {
         self.groups
     }
 
-    /// The same for a batch of one.
-    pub(crate) fn one_image(&self) -> Self {
-        Self { batch: 1, ..*self }
+    /// The same for so many groups of one image.
+    pub(crate) fn of_groups(&self, groups: usize) -> Self {
+        let (in_channels, out_channels) = (groups * self.group_in(), groups * self.group_out());
+        Self { batch: 1, groups, in_channels, out_channels, ..*self }
     }
 
     /// The elements of one channel of the input.

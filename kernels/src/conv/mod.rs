@@ -274,6 +274,19 @@ thread_local! {
     static BAND: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
+/// `y = conv(x, weights)`, channel by channel.
+pub(crate) fn conv_channels(
+    isa: Isa,
+    threads: &Threads,
+    geometry: &ConvGeometry,
+    x: &[f32],
+    weights: &[f32],
+    y: &mut [f32],
+) {
+    check(geometry, x, None, y);
+    conv_depthwise(isa, threads, geometry, x, weights, None, None, y);
+}
+
 /// Convolution channel by channel.
 fn conv_depthwise(
     isa: Isa,
@@ -358,9 +371,9 @@ impl<'a> Channels<'a> {
 }
 
 /// Makes sure of `len` numbers; what they are is left over from earlier use.
-fn grow(buffer: &mut Vec<f32>, len: usize) {
+pub(crate) fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
-        buffer.resize(len, 0.0);
+        buffer.resize(len, T::default());
     }
 }
 

@@ -10,8 +10,9 @@ use super::planes::Planes;
 use super::product::{Operands, Places, Product8};
 use super::quantize::Quantization;
 use super::tile::{GROUP, Level, MR};
-use crate::Threads;
-use crate::conv::{ConvGeometry, PackedConv, Start, conv_with, scalar_source};
+use crate::conv::{ConvGeometry, PackedConv, conv_channels, grow, scalar_source};
+use crate::simd::{self, Kernel, Simd};
+use crate::{Isa, Threads};
 
 /// Sums of this many products of differences of codes are exact in `f32`: 255² · 258 < 2²⁴.
 const MOST_EXACT_TAPS: usize = 258;
@@ -36,8 +37,8 @@ pub struct PackedConv8 {
 enum Weights {
     /// One matrix for each group.
     Product(Vec<PackedA8>),
-    /// Channel by channel, in `f32`, which is exact for so few taps.
-    Depthwise(PackedConv),
+    /// The taps of each output channel, in `f32`, which is exact for so few of them.
+    Depthwise(Vec<f32>),
 }
 
 /// What a convolution reads.
@@ -104,18 +105,26 @@ impl Image<'_> {
         }
     }
 
-    /// The codes of one image less that of 0.
+    /// The codes from `from` on less that of 0. Loops are written out, since closures are not always inlined.
+    #[inline(always)]
     fn differences(&self, from: usize, values: &mut [f32]) {
+        let len = values.len();
         match *self {
             Image::U8(x, zero) => {
-                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()));
+                for (y, x) in values.iter_mut().zip(&x[from..][..len]) {
+                    *y = f32::from(x.value() - zero.value());
+                }
             }
             Image::I8(x, zero) => {
-                values.iter_mut().zip(&x[from..]).for_each(|(y, x)| *y = f32::from(x.value() - zero.value()));
+                for (y, x) in values.iter_mut().zip(&x[from..][..len]) {
+                    *y = f32::from(x.value() - zero.value());
+                }
             }
             Image::Numbers(x, quantization) => {
                 let zero = f32::from(quantization.zero);
-                values.iter_mut().zip(&x[from..]).for_each(|(y, &x)| *y = f32::from(quantization.code(x)) - zero);
+                for (y, &x) in values.iter_mut().zip(&x[from..][..len]) {
+                    *y = f32::from(quantization.code(x)) - zero;
+                }
             }
         }
     }
@@ -127,20 +136,14 @@ impl PackedConv8 {
     ///
     /// # Panics
     /// If `weights` or `zero_points` is not as long as `geometry` says.
-    pub fn pack<W: Code>(
-        geometry: &ConvGeometry,
-        weights: &[W],
-        zero_points: ZeroPoints<'_, W>,
-        threads: &Threads,
-    ) -> Self {
+    pub fn pack<W: Code>(geometry: &ConvGeometry, weights: &[W], zero_points: ZeroPoints<'_, W>) -> Self {
         assert_eq!(weights.len(), geometry.weights_len(), "the weights' length");
         assert!(zero_points.fits(geometry.out_channels()), "a zero point for each output channel");
         let (group_in, group_out, taps) = (geometry.group_in(), geometry.group_out(), geometry.taps());
         let depth = group_in * taps;
         let form = if Self::is_depthwise(geometry) {
             let value = |(i, code): (usize, &W)| f32::from(code.value() - zero_points.at(i / depth).value());
-            let weights: Vec<f32> = weights.iter().enumerate().map(value).collect();
-            Weights::Depthwise(PackedConv::pack(geometry, &weights, threads))
+            Weights::Depthwise(weights.iter().enumerate().map(value).collect())
         } else {
             let blocks = group_in.div_ceil(GROUP);
             let groups = (0..geometry.groups()).map(|group| {
@@ -164,12 +167,13 @@ impl PackedConv8 {
     }
 
     /// The memory that [`conv_int8`] takes for the time of a call.
-    pub fn scratch_bytes(&self, geometry: &ConvGeometry) -> usize {
+    pub fn scratch_bytes(&self, threads: &Threads, geometry: &ConvGeometry) -> usize {
         match self.form {
             Weights::Product(_) => Planes::size_bytes(geometry),
             Weights::Depthwise(_) => {
-                let image = geometry.one_image();
-                (image.input_len() + 2 * image.output_len()).saturating_mul(size_of::<f32>())
+                let part = geometry.of_groups(groups_at_once(geometry));
+                let numbers = part.input_len() + part.output_len() + part.output_plane();
+                numbers.saturating_mul(size_of::<f32>()).saturating_mul(threads.count())
             }
         }
     }
@@ -177,7 +181,7 @@ impl PackedConv8 {
     /// The memory that the packed weights of `geometry` take at most.
     pub fn size_bytes(geometry: &ConvGeometry) -> Option<usize> {
         if Self::is_depthwise(geometry) {
-            return PackedConv::size_bytes(geometry);
+            return geometry.weights_len().checked_mul(size_of::<f32>());
         }
         let groups = geometry.group_in().div_ceil(GROUP).checked_mul(geometry.taps())?;
         PackedA8::size_bytes(geometry.group_out().checked_next_multiple_of(MR)?, groups)?.checked_mul(geometry.groups())
@@ -268,30 +272,105 @@ fn conv_product<F: Finish>(
     }
 }
 
-/// Convolution channel by channel in `f32`, one image at a time.
+/// Numbers of input and sums that the second level of cache holds.
+const NEAR_LEN: usize = 128 * 1024;
+
+/// Groups that a kernel takes side by side.
+const MOST_GROUPS: usize = 16;
+
+/// How many groups are convolved before their sums are finished.
+fn groups_at_once(geometry: &ConvGeometry) -> usize {
+    let group = geometry.of_groups(1);
+    let near = NEAR_LEN / (group.input_len() + group.output_len()).max(1);
+    near.clamp(1, MOST_GROUPS).min(geometry.groups())
+}
+
+/// Convolution channel by channel in `f32`, some channels of one image at a time.
 fn conv_depthwise<F: Finish>(
     level: Level,
     threads: &Threads,
     geometry: &ConvGeometry,
     x: Image<'_>,
-    weights: &PackedConv,
+    weights: &[f32],
     finish: impl Fn(std::ops::Range<usize>) -> F,
     y: &mut [F::Out],
 ) {
-    let image = geometry.one_image();
-    let (channels, plane) = (image.out_channels(), image.output_plane());
-    let mut sums = vec![0.0; image.output_len()];
-    let mut integers = vec![0; plane];
-    let mut values = vec![0.0; image.input_len()];
+    let (channels, plane, taps) = (geometry.out_channels(), geometry.output_plane(), geometry.taps());
+    let (groups, group_out) = (geometry.groups(), geometry.group_out());
     let finish = finish(0..channels);
     assert!(finish.fits(channels, plane), "what each sum is finished with");
-    for (i, y) in y.chunks_exact_mut(image.output_len()).enumerate() {
-        x.differences(i * image.input_len(), &mut values);
-        conv_with(level.isa, threads, &image, &values, weights, None, Start::Zero, None, &mut sums);
-        for (row, (y, sums)) in y.chunks_exact_mut(plane).zip(sums.chunks_exact(plane)).enumerate() {
-            integers.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as i32);
-            finish.finish(level.isa, row, 0, &integers, y);
+    let groups_each = groups_at_once(geometry);
+    let parts = y.chunks_exact_mut(channels * plane).enumerate().flat_map(|(image, y)| {
+        let parts = y.chunks_mut(groups_each * group_out * plane).enumerate();
+        parts.map(move |(i, y)| (image, i * groups_each, y))
+    });
+    let parts: Vec<_> = parts.collect();
+    let ns_per_part = (groups_each * group_out * plane * (taps + 16)) as f64 * 0.05;
+    let is_shared = threads.split(parts.len(), ns_per_part) > 1;
+    let threads = if is_shared { threads } else { &threads.alone() };
+    threads.for_each_item(parts, |(image, group, y)| {
+        let geometry = geometry.of_groups(y.len() / plane / group_out);
+        let first = group * group_out;
+        let part = DepthwisePart {
+            isa: level.isa,
+            threads: threads.alone(),
+            x,
+            from: (image * groups + group) * geometry.input_plane(),
+            weights: &weights[first * taps..][..geometry.weights_len()],
+            geometry,
+            finish: &finish,
+            first,
+            y,
+        };
+        simd::dispatch_on(level.isa, part);
+    });
+}
+
+thread_local! {
+    static NUMBERS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SUMS: Cell<Vec<i32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Some neighbouring groups of one image, each of one input channel.
+struct DepthwisePart<'a, F: Finish> {
+    isa: Isa,
+    threads: Threads,
+    /// Of these groups.
+    geometry: ConvGeometry,
+    x: Image<'a>,
+    /// Where their input begins.
+    from: usize,
+    /// Their weights.
+    weights: &'a [f32],
+    finish: &'a F,
+    /// Their first output channel.
+    first: usize,
+    /// Their output.
+    y: &'a mut [F::Out],
+}
+
+impl<F: Finish> Kernel for DepthwisePart<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { isa, threads, geometry, x, from, weights, finish, first, y } = self;
+        let (mut numbers, mut integers) = (NUMBERS.take(), SUMS.take());
+        let (plane, len) = (geometry.output_plane(), geometry.input_len() + geometry.output_len());
+        grow(&mut numbers, len);
+        grow(&mut integers, plane);
+        let (values, sums) = numbers[..len].split_at_mut(geometry.input_len());
+        let integers_of_plane = &mut integers[..plane];
+        x.differences(from, values);
+        conv_channels(isa, &threads, &geometry, values, weights, sums);
+        for (channel, (y, sums)) in y.chunks_exact_mut(plane).zip(sums.chunks_exact(plane)).enumerate() {
+            for (to, sum) in integers_of_plane.iter_mut().zip(sums) {
+                *to = *sum as i32;
+            }
+            finish.finish(isa, first + channel, 0, integers_of_plane, y);
         }
+        NUMBERS.set(numbers);
+        SUMS.set(integers);
     }
 }
 

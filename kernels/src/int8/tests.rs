@@ -98,7 +98,7 @@ fn check_conv<X: FromByte, W: FromByte>(geometry: &ConvGeometry, seed: &[u8], ea
     let x_zero = X::from_byte(seed[0]);
     let zero_points = if each { ZeroPoints::Each(&zeros[..]) } else { ZeroPoints::All(W::from_byte(seed[1])) };
     let threads = Threads::new(threads).unwrap();
-    let packed = PackedConv8::pack(geometry, &weights, zero_points, &threads);
+    let packed = PackedConv8::pack(geometry, &weights, zero_points);
     let mut expected = vec![7; geometry.output_len()];
     conv_int8_scalar(geometry, &x, x_zero, &weights, zero_points, &mut expected);
     for level in Level::all() {
@@ -237,7 +237,7 @@ fn the_few_codes_that_are_too_large_for_16_bits_are_added_apart() {
         Window { kernel: &[1, 5], strides: &[1, 1], dilations: &[1, 1], pads_begin: &[0, 2], pads_end: &[0, 2] };
     let geometry = ConvGeometry::new(1, k / 5, n, 1, &[3, 18], window).unwrap();
     let x = codes::<u8>(&seed, geometry.input_len(), 5);
-    let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(2), &Threads::single());
+    let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(2));
     let mut expected = vec![0; geometry.output_len()];
     conv_int8_scalar(&geometry, &x, 9, &weights, ZeroPoints::All(2), &mut expected);
     for level in Level::all() {
@@ -308,7 +308,7 @@ fn numbers_are_quantized_on_the_way_into_a_convolution() {
         let x = noise(geometry.input_len(), 2.0);
         let weights = codes::<i8>(&seed, geometry.weights_len(), 2);
         let threads = Threads::new(2).unwrap();
-        let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(0), &threads);
+        let packed = PackedConv8::pack(&geometry, &weights, ZeroPoints::All(0));
         let quantization = Quantization::of(&threads, &x);
         let mut codes = vec![0; x.len()];
         quantization.quantize(&threads, &x, &mut codes);

@@ -34,7 +34,7 @@ impl Filters {
                 }
             };
             let codes = w.as_slice::<W>()?;
-            let pack = || PackedConv8::pack(&geometry, codes, zeros, &cx.threads);
+            let pack = || PackedConv8::pack(&geometry, codes, zeros);
             Packed::new(&cx.memory, PackedConv8::size_bytes(&geometry), pack)
         }, [U8 = u8, I8 = i8])?;
         Ok(Filters { packed, shape })
@@ -69,7 +69,7 @@ impl Filters {
         let geometry = resolved
             .geometry(shape)
             .ok_or_else(|| OpError::unsupported(format!("an integer convolution over an input of shape {shape}")))?;
-        let _scratch = cx.memory.reserve(self.packed.scratch_bytes(&geometry))?;
+        let _scratch = cx.memory.reserve(self.packed.scratch_bytes(&cx.threads, &geometry))?;
         conv_int8_into(&cx.threads, &geometry, x, &self.packed, finish, &mut y);
         Ok(y)
     }
