@@ -26,6 +26,7 @@ mod rule;
 mod weights;
 
 mod absorb_expands;
+mod add_two;
 mod attention_cache;
 mod attention_groups;
 mod attention_heads;

@@ -9,7 +9,7 @@ use crate::explain::Report;
 use crate::fold::GROWTH_BYTES;
 use crate::rule::Rule;
 use crate::{
-    absorb_expands, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
+    absorb_expands, add_two, attention_cache, attention_groups, attention_heads, attention_masks, cancel_splits,
     flatten_concats, fold_constants, fold_shape_operands, fuse_activations, fuse_affine_conv, fuse_attention,
     fuse_block_weights, fuse_channel_norm, fuse_conv_affine, fuse_conv_batch_norm, fuse_conv_integer,
     fuse_dynamic_product, fuse_elementwise, fuse_epilogue, fuse_gelu, fuse_gemm, fuse_group_norm, fuse_layer_norm,
@@ -52,6 +52,7 @@ const CLEAN: Pass = Pass::Rules(
         &merge_casts::RULE,
         &merge_clips::RULE,
         &merge_extremes::RULE,
+        &add_two::RULE,
         &flatten_concats::RULE,
         &cancel_splits::JOINED,
         &cancel_splits::SPLIT,
