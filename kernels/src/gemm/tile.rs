@@ -35,6 +35,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) store: Store<'a>,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<'a> Tile<'a> {
     /// The parts of this tile that are made of one panel of A each.
     pub(crate) fn panels(&self) -> impl Iterator<Item = Tile<'a>> {
