@@ -17,7 +17,7 @@ use crate::{Isa, Threads};
 /// Sums of this many products of differences of codes are exact in `f32`: 255² · 258 < 2²⁴.
 const MOST_EXACT_TAPS: usize = 258;
 
-/// Bytes of planes that a thread keeps for its next convolution.
+/// Bytes that a thread keeps for its next convolution.
 const MOST_KEPT_BYTES: usize = 4 << 20;
 
 thread_local! {
@@ -369,8 +369,10 @@ impl<F: Finish> Kernel for DepthwisePart<'_, F> {
             }
             finish.finish(isa, first + channel, 0, integers_of_plane, y);
         }
-        NUMBERS.set(numbers);
-        SUMS.set(integers);
+        if len * size_of::<f32>() <= MOST_KEPT_BYTES {
+            NUMBERS.set(numbers);
+            SUMS.set(integers);
+        }
     }
 }
 
